@@ -1,0 +1,54 @@
+# What a person does with this checkout. Written for GNU make and BSD make alike, and for paths with spaces:
+# everything is called by a relative name. What is made goes to .venv/ and .cache/, and the core to gfwd/native/.
+
+PYTHON ?= python3
+JOBS ?= auto
+BENCH ?=
+PY = .venv/bin/python
+
+all: core ## .venv/bin/gfwd, ready to run (the default)
+	@echo "ready: .venv/bin/gfwd"
+
+core: .venv/bin/gfwd
+	@$(PY) build/native.py >/dev/null
+
+# The core is built first: where the compiler has something to say, it says it plainly, without pip around it.
+.venv/bin/gfwd: .venv/stamp pyproject.toml setup.py
+	$(PY) build/native.py
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch .venv/bin/gfwd
+
+.venv/stamp: requirements.lock build/bootstrap.sh
+	sh build/bootstrap.sh "$(PYTHON)"
+	"$(PYTHON)" -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch .venv/stamp
+
+demo: core ## forwards a capture file by a few rules and shows the accounting
+	@sh build/demo.sh
+
+test: lint sanitized core ## everything: lint, the tests of the core under ASan and UBSan, all tests
+	$(PY) -m pytest -n $(JOBS)
+
+sanitized: core ## the tests of the core under ASan and UBSan
+	sh build/sanitized.sh -n $(JOBS) -m "not recipe" tests/native tests/oracle tests/fuzz
+
+lint: .venv/stamp ## ruff and mypy
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+bench: core ## measures the core on this machine
+	.venv/bin/gfwd bench $(BENCH)
+
+lock: ## requirements.lock anew for what pyproject.toml asks (UPGRADE=--upgrade: newest of everything)
+	sh build/lock.sh "$(PYTHON)" $(UPGRADE)
+
+clean: ## removes all that was made
+	rm -rf .venv .cache gfwd.egg-info gfwd/native/*.so
+	find gfwd build tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: all core demo test sanitized lint bench lock clean help

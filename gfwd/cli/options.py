@@ -1,0 +1,63 @@
+"""Values that several commands take on their command line. What is wrong with one, argparse prints, with status 2."""
+
+import argparse
+import re
+from collections.abc import Callable
+from ipaddress import ip_interface
+from typing import TypeVar
+
+from gfwd.rules.fields import FieldError, parse_ports
+from gfwd.rules.model import ALL_PORTS, Address, Ports, Prefix
+
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_T = TypeVar("_T")
+
+
+def value(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Make argparse print what `parse` has to say, instead of its own "invalid value"."""
+
+    def typed(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def own_prefix(text: str) -> Prefix:
+    """ADDRESS[/LENGTH]: an address of ours; where it is the first of its network, the whole network is ours."""
+    try:
+        interface = ip_interface(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address and no prefix; right would be 192.0.2.1 or 192.0.2.0/24") from None
+    family = interface.version
+    address, length = int(interface.ip), interface.network.prefixlen
+    if address != int(interface.network.network_address):
+        length = interface.max_prefixlen
+    return Prefix(4 if family == 4 else 6, address, length)
+
+
+def listen(text: str) -> Ports:
+    """Ports and ranges, separated by commas, or `all`."""
+    if text == "all":
+        return ALL_PORTS
+    try:
+        return parse_ports(text)
+    except FieldError as error:
+        raise ValueError(f"{error}; or all") from None
+
+
+def neighbour(text: str) -> tuple[Address, bytes]:
+    """IP=MAC."""
+    ip, equals, mac = text.partition("=")
+    try:
+        address = ip_interface(ip).ip if "/" not in ip else None
+    except ValueError:
+        address = None
+    if not equals or address is None or not _MAC.fullmatch(mac):
+        raise ValueError(f"{text!r} is not IP=MAC; right would be 192.0.2.1=02:00:00:00:00:01")
+    octets = bytes.fromhex(mac.replace(":", ""))
+    if octets[0] & 1:
+        raise ValueError(f"{mac} is a group address; a neighbour has a MAC of its own")
+    return Address(4 if address.version == 4 else 6, int(address)), octets

@@ -1,0 +1,75 @@
+"""gfwd replay: the real core from one capture file to another."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from gfwd.cli import options
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "replay",
+        help="forward a capture file to another, and show the accounting",
+        description="Runs the real core over a capture file (pcap or pcapng), without privileges. Every UDP datagram in it "
+        "counts as ours unless --address or --listen say otherwise.",
+    )
+    parser.add_argument("capture", metavar="IN.pcap", help="what the exporters sent")
+    parser.add_argument("-o", "--output", metavar="OUT.pcap", required=True, help="what leaves for the collectors")
+    parser.add_argument("--rules", metavar="FILE", required=True, help="the rules file")
+    parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
+    parser.add_argument(
+        "--address",
+        metavar="IP[/LEN]",
+        type=options.value(options.own_prefix),
+        action="append",
+        help="an address of ours, or a whole network; may be given more than once (default: every address is ours)",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="PORTS",
+        type=options.value(options.listen),
+        help="UDP ports that are ours: 514,2055,9990-9999 or all (default: all)",
+    )
+    parser.add_argument(
+        "--neighbour",
+        metavar="IP=MAC",
+        type=options.value(options.neighbour),
+        action="append",
+        default=[],
+        help="a collector's MAC (default: 02:00 and the four bytes of its address, or 02:01 and the last four in IPv6)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from gfwd.daemon.replay import Replay, replay
+    from gfwd.metrics.table import ledger_text
+    from gfwd.plan.blueprint import EVERY_ADDRESS
+    from gfwd.rules import classic
+    from gfwd.rules.listen import narrowed
+    from gfwd.rules.model import ALL_PORTS
+
+    ruleset = classic.load(arguments.rules)
+    listen = arguments.listen or ALL_PORTS
+    for problem in narrowed(ruleset, listen):
+        print(problem, file=sys.stderr)
+    outcome = replay(
+        Replay(
+            capture=arguments.capture,
+            output=arguments.output,
+            rules=ruleset,
+            own=tuple(arguments.address or EVERY_ADDRESS),
+            listen=listen,
+            neighbours=dict(arguments.neighbour),
+        )
+    )
+    if arguments.json:
+        print(json.dumps(outcome.ledger.as_json()))
+    else:
+        print(ledger_text(outcome.ledger))
+    if outcome.problem is not None:
+        print(outcome.problem, file=sys.stderr)
+        return 1
+    return 0

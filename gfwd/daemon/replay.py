@@ -1,0 +1,119 @@
+"""Replay: the real core from one capture file to another, without privileges and without a network."""
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gfwd.daemon import names
+from gfwd.errors import GfwdError, UsageError
+from gfwd.metrics.ledger import Ledger, read_ledger
+from gfwd.native.core import Core, Limits, NeighbourState, Worker
+from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
+from gfwd.plan.compile import compile_plan
+from gfwd.rules.canonical import rule_text
+from gfwd.rules.model import ADDRESS_BITS, ALL_PORTS, Address, Collector, Ports, Prefix, RuleSet
+from gfwd.rules.space import RuleSpace
+
+SOURCE_MAC = bytes.fromhex("020000000001")
+_IN, _OUT = 0, 1
+_RING_SLOTS = 256
+_BUFFER_BYTES = 65_536  # captures hold what offloads have put together, up to IP's own limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What to replay. own, listen: destinations that are ours. neighbours: MACs (6 bytes) that are not made up."""
+
+    capture: str
+    output: str
+    rules: RuleSet
+    own: tuple[Prefix, ...] = EVERY_ADDRESS
+    listen: Ports = ALL_PORTS
+    neighbours: Mapping[Address, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The accounting, and what was wrong with the capture or the output, if anything was."""
+
+    ledger: Ledger
+    problem: str | None
+
+
+def replay(job: Replay) -> Outcome:
+    """Forward the whole capture. What was whole in a broken one is forwarded, and the outcome says where it broke."""
+    collectors = tuple(dict.fromkeys(collector for rule in job.rules.rules for collector in rule.collectors))
+    addresses = names.addresses(collectors)
+    slots = {address: slot for slot, address in enumerate(dict.fromkeys(a for many in addresses.values() for a in many))}
+    space = RuleSpace(job.rules)
+    _refuse_same_file(job)
+    with Core(Limits(rules=len(space.ranked), collectors=len(collectors), neighbours=len(slots))) as core:
+        region = core.region(rings=2, slots=_RING_SLOTS, buffer_bytes=_BUFFER_BYTES)
+        core.port_pcap_in(region, job.capture)
+        core.port_pcap_out(region, job.output)
+        worker = core.worker(rx=[(_IN, 0)], tx=[(_OUT, 0)])
+        for address, slot in slots.items():
+            core.set_neighbour(slot, job.neighbours.get(address) or made_up_mac(address), NeighbourState.READY)
+        core.publish(compile_plan(_blueprint(job, space, collectors, addresses, slots)))
+        _run(worker)
+        problem = _problem(core, job)
+        ledger = read_ledger(
+            core,
+            [str(collector) for collector in collectors],
+            [(f"{job.rules.path}:{rule.line}", rule_text(rule)) for rule in space.ranked],
+        )
+    return Outcome(ledger, problem)
+
+
+def made_up_mac(address: Address) -> bytes:
+    """A collector's MAC where there is no wire to ask: 02:00 or 02:01 (locally administered), and its last four bytes."""
+    last_four = address.value.to_bytes(ADDRESS_BITS[address.family] // 8)[-4:]
+    return bytes((2, 0 if address.family == 4 else 1)) + last_four
+
+
+def _blueprint(
+    job: Replay,
+    space: RuleSpace,
+    collectors: Iterable[Collector],
+    addresses: Mapping[Collector, tuple[Address, ...]],
+    slots: Mapping[Address, int],
+) -> Blueprint:
+    """Every collector is its own next hop, behind the one port there is."""
+    return Blueprint(
+        space=space,
+        routes={
+            collector: Route(counter, tuple(Hop(address, _OUT, slots[address]) for address in addresses[collector]))
+            for counter, collector in enumerate(collectors)
+        },
+        ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True)),
+        own=job.own,
+        listen=job.listen,
+    )
+
+
+def _refuse_same_file(job: Replay) -> None:
+    """The output is emptied before the capture is read."""
+    if os.path.exists(job.capture) and os.path.exists(job.output) and os.path.samefile(job.capture, job.output):
+        raise UsageError(f"{job.output}: error: is the capture itself; name another file to write to")
+
+
+def _run(worker: Worker) -> None:
+    """In a thread of its own, so that this one hears of ^C."""
+    thread = threading.Thread(target=worker.run, name="worker")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        worker.stop()
+        thread.join()
+        raise
+
+
+def _problem(core: Core, job: Replay) -> str | None:
+    try:
+        core.port_close(_OUT)
+    except GfwdError as error:
+        return f"{job.output}: error: {error}"
+    broken = core.port_error(_IN)
+    return None if broken is None else f"{job.capture}: error: {broken}"

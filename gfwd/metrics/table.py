@@ -1,0 +1,57 @@
+"""The ledgers as tables, for people."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from gfwd.metrics.ledger import Ledger
+
+_RULES_SHOWN = 20
+
+
+def ledger_text(ledger: Ledger) -> str:
+    """Four tables: frames, copies by collector, drops, and the rules that matched most."""
+    frames = ledger.frames
+    parts = [
+        _table(
+            ("frames", "forwarded", "passed", "punted", "pending", "dropped"),
+            [
+                (
+                    frames.received,
+                    frames.forwarded,
+                    frames.passed,
+                    frames.punted,
+                    frames.pending,
+                    sum(frames.drops.values()),
+                )
+            ],
+        ),
+        _table(
+            ("collector", "wanted", "sent", "bytes", "pending", "dropped"),
+            [
+                (name, copies.wanted, copies.sent, copies.sent_bytes, copies.pending, sum(copies.drops.values()))
+                for name, copies in [*ledger.collectors.items(), ("all", ledger.copies())]
+            ],
+        ),
+        _drops(ledger),
+        _rules(ledger),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _drops(ledger: Ledger) -> str:
+    copies = ledger.copies().drops
+    rows = [(cause, n, copies[cause]) for cause, n in ledger.frames.drops.items() if n or copies[cause]]
+    return _table(("dropped because", "frames", "copies"), rows) if rows else ""
+
+
+def _rules(ledger: Ledger) -> str:
+    busiest = sorted((rule for rule in ledger.rules if rule.count.packets), key=lambda rule: -rule.count.packets)
+    rows = [(rule.place, rule.count.packets, rule.count.bytes, rule.text) for rule in busiest[:_RULES_SHOWN]]
+    unseen = len(ledger.rules) - len(rows)
+    more = f"\nand {unseen} more rules, that matched less or nothing (--json has them all)" if unseen else ""
+    return _table(("rule", "datagrams", "bytes", "text"), rows) + more
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    return tabulate(rows, headers=headers, tablefmt="simple", intfmt=",")

@@ -1,0 +1,465 @@
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "core.h"
+#include "port_pcap.h"
+
+/* ---- names ---- */
+
+uint32_t
+fw_none(void)
+{
+	return FW_NONE;
+}
+
+const char *
+fw_drop_name(unsigned cause)
+{
+	static const char *const names[] = {
+		[FW_DROP_SHORT] = "short",
+		[FW_DROP_BAD_CHECKSUM] = "bad_checksum",
+		[FW_DROP_TTL_EXPIRED] = "ttl_expired",
+		[FW_DROP_NO_RULE] = "no_rule",
+		[FW_DROP_NO_COLLECTOR] = "no_collector",
+		[FW_DROP_NEIGHBOUR_PENDING_FULL] = "neighbour_pending_full",
+		[FW_DROP_NEIGHBOUR_FAILED] = "neighbour_failed",
+		[FW_DROP_FAMILY_MISMATCH] = "family_mismatch",
+		[FW_DROP_TX_FULL] = "tx_full",
+		[FW_DROP_TOO_BIG] = "too_big",
+		[FW_DROP_FRAGMENT_LOST] = "fragment_lost",
+		[FW_DROP_PUNT_FULL] = "punt_full",
+	};
+
+	_Static_assert(sizeof names / sizeof names[0] == FW_DROP_CAUSES, "every cause has a name");
+	return cause < FW_DROP_CAUSES ? names[cause] : NULL;
+}
+
+/* ---- life ---- */
+
+struct fw_core *
+fw_core_new(const struct fw_limits *limits, char *error)
+{
+	struct fw_core *core;
+
+	if (limits->rules < 1 || limits->collectors < 1 || limits->neighbours < 1 || limits->exporters < 1 ||
+	    limits->flows < 1 || limits->ring_slots < 1 || limits->frame_bytes < 64 ||
+	    limits->neighbours > UINT32_MAX / FW_WAITING_MAX) {
+		snprintf(error, FW_ERROR_BYTES, "limits: each must be 1 at least, and a frame 64 bytes");
+		return NULL;
+	}
+	core = calloc(1, sizeof *core);
+	if (core != NULL) {
+		core->limits = *limits;
+		core->neighbours = calloc(limits->neighbours, sizeof *core->neighbours);
+	}
+	if (core == NULL || core->neighbours == NULL) {
+		snprintf(error, FW_ERROR_BYTES, "no memory left");
+		free(core);
+		return NULL;
+	}
+	return core;
+}
+
+void
+fw_core_free(struct fw_core *core)
+{
+	while (core->workers != NULL) {
+		struct fw_worker *w = core->workers;
+
+		core->workers = w->next;
+		worker_free(w);
+	}
+	for (uint32_t i = 0; i < core->n_ports; i++)
+		core->ports[i]->ops->free(core->ports[i]);
+	while (core->regions != NULL) {
+		struct fw_region *r = core->regions;
+
+		core->regions = r->next;
+		region_free(r);
+	}
+	for (uint32_t i = 0; i < core->n_retired; i++)
+		free(core->retired[i]);
+	free(core->retired);
+	free(core->published);
+	free(core->neighbours);
+	free(core);
+}
+
+/* ---- the two doors ---- */
+
+static bool
+is_read(const struct fw_core *core, const struct fw_plan *plan)
+{
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		if (worker_reads(w, plan))
+			return true;
+	return false;
+}
+
+unsigned
+fw_plans(struct fw_core *core)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < core->n_retired; i++) {
+		if (is_read(core, core->retired[i]))
+			core->retired[kept++] = core->retired[i];
+		else
+			free(core->retired[i]);
+	}
+	core->n_retired = kept;
+	return kept + (core->published != NULL);
+}
+
+/* Every worker can reach every collector. */
+static bool
+check_reach(const struct fw_core *core, const struct fw_plan *plan, char *error)
+{
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next) {
+		for (uint32_t i = 0; i < plan->n_targets; i++) {
+			uint32_t egress = plan_targets(plan)[i].egress;
+
+			if (w->tx.egress[egress] == NULL) {
+				snprintf(error, FW_ERROR_BYTES, "plan: a worker has no TX ring on port %u", egress);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+static struct fw_plan *
+copy_plan(const struct fw_core *core, const void *plan, size_t bytes, char *error)
+{
+	const struct plan_bounds bounds = {
+		.ports = core->n_ports,
+		.rules = core->limits.rules,
+		.collectors = core->limits.collectors,
+		.neighbours = core->limits.neighbours,
+	};
+	size_t lines = (bytes + FW_CACHE_LINE - 1) / FW_CACHE_LINE * FW_CACHE_LINE;
+	struct fw_plan *copy = bytes >= sizeof *copy ? aligned_alloc(FW_CACHE_LINE, lines) : NULL;
+
+	if (copy == NULL) {
+		snprintf(error, FW_ERROR_BYTES, bytes >= sizeof *copy ? "no memory left" : "plan: cut short");
+		return NULL;
+	}
+	memcpy(copy, plan, bytes);
+	if (plan_check(copy, bytes, &bounds, error) && check_reach(core, copy, error))
+		return copy;
+	free(copy);
+	return NULL;
+}
+
+int
+fw_publish(struct fw_core *core, const void *plan, size_t bytes, char *error)
+{
+	struct fw_plan *fresh = copy_plan(core, plan, bytes, error);
+	struct fw_plan **retired;
+
+	if (fresh == NULL)
+		return -1;
+	/* Room for the old one first: after the swap nothing can fail. */
+	retired = realloc(core->retired, (core->n_retired + 1) * sizeof *retired);
+	if (retired == NULL) {
+		snprintf(error, FW_ERROR_BYTES, "no memory left");
+		free(fresh);
+		return -1;
+	}
+	core->retired = retired;
+	fresh->generation = ++core->generation;
+	if (core->published != NULL)
+		core->retired[core->n_retired++] = core->published;
+	__atomic_store_n(&core->published, fresh, __ATOMIC_SEQ_CST);
+	for (struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		fw_worker_wake(w);
+	fw_plans(core);
+	return 0;
+}
+
+int
+fw_set_neighbour(struct fw_core *core, uint32_t slot, const uint8_t *mac, unsigned state)
+{
+	if (slot >= core->limits.neighbours || state > FW_NEIGH_FAILED || (mac == NULL && state == FW_NEIGH_READY))
+		return -1;
+	__atomic_store_n(&core->neighbours[slot], neigh_word(mac, (enum fw_neigh_state)state), __ATOMIC_RELEASE);
+	for (struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		fw_worker_wake(w);
+	return 0;
+}
+
+uint32_t
+fw_lookup(struct fw_core *core, unsigned family, const uint8_t *address, uint16_t port)
+{
+	if (core->published == NULL)
+		return FW_NONE;
+	if (family == 4)
+		return match_lookup(core->published, 4, 0, get32(address), port);
+	return match_lookup(core->published, 6, get64(address), get64(address + 8), port);
+}
+
+/* ---- ports ---- */
+
+struct fw_port *
+core_port(const struct fw_core *core, unsigned port)
+{
+	return port < core->n_ports ? core->ports[port] : NULL;
+}
+
+/* A plan knows the ports and the workers that were there when it was made: both come first. */
+static bool
+is_open(const struct fw_core *core, char *error)
+{
+	if (core->published == NULL)
+		return true;
+	snprintf(error, FW_ERROR_BYTES, "ports and workers come before the first plan");
+	return false;
+}
+
+static int
+add_port(struct fw_core *core, struct fw_port *port)
+{
+	if (port == NULL)
+		return -1;
+	core->ports[core->n_ports] = port;
+	return (int)core->n_ports++;
+}
+
+static bool
+has_room_for_port(const struct fw_core *core, char *error)
+{
+	if (!is_open(core, error))
+		return false;
+	if (core->n_ports < FW_PORTS_MAX)
+		return true;
+	snprintf(error, FW_ERROR_BYTES, "more than %d ports", FW_PORTS_MAX);
+	return false;
+}
+
+struct fw_region *
+fw_region_new(struct fw_core *core, unsigned rings, unsigned slots, unsigned buffer_bytes, char *error)
+{
+	struct fw_region *r = region_new(rings, slots, buffer_bytes);
+
+	if (r == NULL) {
+		snprintf(error, FW_ERROR_BYTES, "a region of %u rings, %u slots, %u bytes: %s", rings, slots,
+		    buffer_bytes, strerror(errno));
+		return NULL;
+	}
+	r->next = core->regions;
+	core->regions = r;
+	return r;
+}
+
+int
+fw_port_mem(struct fw_core *core, struct fw_region *region, unsigned ring_pairs, char *error)
+{
+	struct fw_port *port;
+
+	if (!has_room_for_port(core, error))
+		return -1;
+	port = port_mem_new(region, core->n_ports, ring_pairs);
+	if (port == NULL)
+		snprintf(error, FW_ERROR_BYTES, "the region has no %u pairs of rings left", ring_pairs);
+	return add_port(core, port);
+}
+
+int
+fw_port_pcap_in(struct fw_core *core, struct fw_region *region, const char *path, char *error)
+{
+	if (!has_room_for_port(core, error))
+		return -1;
+	return add_port(core, port_pcap_in_new(region, core->n_ports, path, error));
+}
+
+int
+fw_port_pcap_out(struct fw_core *core, struct fw_region *region, const char *path, char *error)
+{
+	if (!has_room_for_port(core, error))
+		return -1;
+	return add_port(core, port_pcap_out_new(region, core->n_ports, path, error));
+}
+
+const char *
+fw_port_error(struct fw_core *core, unsigned port)
+{
+	struct fw_port *p = core_port(core, port);
+
+	return p != NULL && p->error[0] != '\0' ? p->error : NULL;
+}
+
+int
+fw_port_close(struct fw_core *core, unsigned port, char *error)
+{
+	struct fw_port *p = core_port(core, port);
+
+	if (p == NULL || p->ops->close(p) == 0)
+		return 0;
+	snprintf(error, FW_ERROR_BYTES, "%s", p->error);
+	return -1;
+}
+
+/* ---- workers ---- */
+
+struct fw_worker *
+fw_worker_new(struct fw_core *core, char *error)
+{
+	struct fw_worker *w = is_open(core, error) ? worker_new(core, &core->published, core->neighbours, &core->limits) :
+	    NULL;
+
+	if (w == NULL) {
+		if (core->published == NULL)
+			snprintf(error, FW_ERROR_BYTES, "no memory left for a worker");
+		return NULL;
+	}
+	w->next = core->workers;
+	core->workers = w;
+	return w;
+}
+
+/* Finds a ring and takes it: a ring belongs to one worker. */
+static struct fw_queue *
+take_ring(const struct fw_core *core, unsigned port, unsigned ring, bool is_tx, char *error)
+{
+	struct fw_port *p = core_port(core, port);
+	struct fw_queue *q = NULL;
+
+	if (!is_open(core, error))
+		return NULL;
+	if (p != NULL)
+		q = is_tx ? p->ops->tx_queue(p, ring) : p->ops->rx_queue(p, ring);
+	if (q == NULL || q->taken) {
+		snprintf(error, FW_ERROR_BYTES, "port %u: %s ring %u %s", port, is_tx ? "TX" : "RX", ring,
+		    q == NULL ? "does not exist" : "has a worker already");
+		return NULL;
+	}
+	q->taken = true;
+	return q;
+}
+
+int
+fw_worker_rx(struct fw_worker *w, unsigned port, unsigned ring, char *error)
+{
+	struct fw_queue *q = take_ring(w->core, port, ring, false, error);
+
+	if (q == NULL)
+		return -1;
+	if (worker_add_rx(w, q))
+		return 0;
+	snprintf(error, FW_ERROR_BYTES, "a worker reads no more than %d rings", FW_PORTS_MAX);
+	return -1;
+}
+
+int
+fw_worker_tx(struct fw_worker *w, unsigned port, unsigned ring, char *error)
+{
+	struct fw_queue *q = take_ring(w->core, port, ring, true, error);
+
+	if (q == NULL)
+		return -1;
+	if (worker_add_tx(w, q))
+		return 0;
+	snprintf(error, FW_ERROR_BYTES, "a worker has one TX ring on each port");
+	return -1;
+}
+
+/* ---- between Python and the path ---- */
+
+static int
+take_record(struct fw_ring *ring, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	const uint8_t *bytes;
+	const struct fw_record *head = ring_peek(ring, &bytes);
+
+	if (head == NULL)
+		return -1;
+	*record = *head;
+	memcpy(frame, bytes, head->bytes < room ? head->bytes : room);
+	ring_pop(ring);
+	return (int)record->bytes;
+}
+
+int
+fw_punt_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	return take_record(&w->tx.punt, record, frame, room);
+}
+
+int
+fw_tap_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	return take_record(&w->tx.tap, record, frame, room);
+}
+
+int
+fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t bytes)
+{
+	struct fw_record head = { .bytes = bytes, .port = port, .rule = FW_NONE };
+	struct fw_egress *e = port < FW_PORTS_MAX ? w->tx.egress[port] : NULL;
+
+	if (e == NULL || bytes > e->queue->buffer_bytes || bytes > w->core->limits.frame_bytes)
+		return 2;
+	if (!ring_put(&w->inject, &head, frame))
+		return 0;
+	fw_worker_wake(w);
+	return 1;
+}
+
+int
+fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time)
+{
+	return port_mem_arrive(core_port(core, port), ring, frame, bytes, time);
+}
+
+int
+fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time)
+{
+	return port_mem_leave(core_port(core, port), ring, frame, room, time);
+}
+
+/* ---- sums ---- */
+
+void
+fw_read_frames(struct fw_core *core, struct fw_frame_ledger *sum)
+{
+	*sum = (struct fw_frame_ledger){ 0 };
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_frames(sum, &w->stats);
+}
+
+void
+fw_read_work(struct fw_core *core, struct fw_work *sum)
+{
+	*sum = (struct fw_work){ 0 };
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_work(sum, &w->stats);
+}
+
+void
+fw_read_collectors(struct fw_core *core, struct fw_copy_ledger *sum, uint32_t n)
+{
+	memset(sum, 0, n * sizeof *sum);
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_collectors(sum, n, &w->stats);
+}
+
+void
+fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n)
+{
+	memset(sum, 0, n * sizeof *sum);
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_rules(sum, n, &w->stats);
+}
+
+uint32_t
+fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n)
+{
+	uint32_t total = 0;
+
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		total += match_read_exporters(&w->matcher, list + (total < n ? total : n), total < n ? n - total : 0);
+	return total;
+}

@@ -1,0 +1,404 @@
+"""The one door between Python and the C core.
+
+Names, limits and sizes are asked from C (fw_abi.h), never written down again here. Everything that C refuses becomes a
+`CoreError` with C's own words; lengths are checked before they cross.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from gfwd.errors import GfwdError
+from gfwd.native._core import ffi, lib
+
+NONE: int = lib.fw_none()
+"""Stands for "no rule", "no node" … wherever the core expects a number."""
+
+ABI: int = lib.FW_ABI
+BURST: int = lib.FW_BURST
+WAITING_MAX: int = lib.FW_WAITING_MAX
+TARGETS_MAX: int = lib.FW_TARGETS_MAX
+PORTS_MAX: int = lib.FW_PORTS_MAX
+DROP_CAUSES: tuple[str, ...] = tuple(ffi.string(lib.fw_drop_name(i)).decode() for i in range(lib.FW_DROP_CAUSES))
+"""Names of the drop causes, in the order of C's `enum fw_fate`."""
+
+_MAC_BYTES = 6
+_RECORD_ROOM = 65536
+
+
+class CoreError(GfwdError):
+    """The core refused something; the text is the core's."""
+
+
+class NeighbourState(Enum):
+    """State of a neighbour slot, as the workers see it."""
+
+    EMPTY = lib.FW_NEIGH_EMPTY
+    PENDING = lib.FW_NEIGH_PENDING
+    READY = lib.FW_NEIGH_READY
+    FAILED = lib.FW_NEIGH_FAILED
+
+
+class RunEnd(Enum):
+    """Why `Worker.run` came back."""
+
+    STOPPED = lib.FW_RUN_STOPPED
+    ENDED = lib.FW_RUN_ENDED
+    FAILED = lib.FW_RUN_FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes of a core's tables; fixed for its life, so that the path never allocates.
+
+    rules, collectors: counter slots. neighbours: slots, each with room for WAITING_MAX waiting copies per worker.
+    exporters: counted apart, per worker; the rest under "other". flows: places in the match cache, per worker.
+    frame_bytes: longest frame that can wait, or be punted, tapped or injected. ring_slots: records in each such ring.
+    """
+
+    rules: int
+    collectors: int
+    neighbours: int
+    exporters: int = 65_536
+    flows: int = 65_536
+    frame_bytes: int = 2_048
+    ring_slots: int = 1_024
+
+
+class FrameLedger(NamedTuple):
+    """received = forwarded + passed + punted + pending + Σ drops."""
+
+    received: int
+    forwarded: int
+    passed: int
+    punted: int
+    pending: int
+    drops: dict[str, int]
+
+
+class CopyLedger(NamedTuple):
+    """wanted = sent + pending + Σ drops; sent_bytes are those of the frames, without CRC."""
+
+    wanted: int
+    sent: int
+    sent_bytes: int
+    pending: int
+    drops: dict[str, int]
+
+
+class Work(NamedTuple):
+    """What stands outside the ledgers; see struct fw_work."""
+
+    swapped: int
+    copied: int
+    cache_hits: int
+    lookups: int
+    tapped: int
+    tap_lost: int
+    injected: int
+    plans: int
+
+
+class Count(NamedTuple):
+    packets: int
+    bytes: int
+
+
+class Exporter(NamedTuple):
+    """Datagrams of ours from one source; family 0 and an empty address: all that found no room in the table."""
+
+    family: int
+    address: bytes
+    packets: int
+    bytes: int
+
+
+class Record(NamedTuple):
+    """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE)."""
+
+    time: int
+    port: int
+    rule: int
+    generation: int
+    frame: bytes
+
+
+class Bench(NamedTuple):
+    """Nanoseconds over all packets of a measurement: forwarding, and the card's part before and after it."""
+
+    packets: int
+    forward_ns: int
+    fill_ns: int
+    drain_ns: int
+
+
+class Region:
+    """Memory that ports share: buffers move inside one, and are copied between two."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+
+def _error() -> Any:
+    return ffi.new("char[]", lib.FW_ERROR_BYTES)
+
+
+def _refused(error: Any, what: str = "") -> CoreError:
+    text = ffi.string(error).decode(errors="replace")
+    return CoreError(f"{what}: {text}" if what else text)
+
+
+def _drops(array: Any) -> dict[str, int]:
+    return dict(zip(DROP_CAUSES, list(array), strict=True))
+
+
+class Core(AbstractContextManager["Core"]):
+    """Ports, workers, neighbour slots and the plan in force.
+
+    Set up in this order: regions, ports, workers with their rings; then publish. Use as a context manager, or call
+    `close()`: it frees everything, and no worker may be running then.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        error = _error()
+        seed = int.from_bytes(os.urandom(8))
+        sizes = ffi.new(
+            "struct fw_limits *",
+            {
+                "rules": limits.rules,
+                "collectors": limits.collectors,
+                "neighbours": limits.neighbours,
+                "exporters": limits.exporters,
+                "flows": limits.flows,
+                "frame_bytes": limits.frame_bytes,
+                "ring_slots": limits.ring_slots,
+                "seed": seed,
+            },
+        )
+        self._core = lib.fw_core_new(sizes, error)
+        if self._core == ffi.NULL:
+            raise _refused(error)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free everything. Calling it twice does no harm."""
+        if self._core != ffi.NULL:
+            lib.fw_core_free(self._core)
+            self._core = ffi.NULL
+
+    # ---- ports and workers ----
+
+    def region(self, rings: int, slots: int, buffer_bytes: int = 2_048) -> Region:
+        """Room for so many rings of so many slots; a slot's buffer holds one frame."""
+        error = _error()
+        handle = lib.fw_region_new(self._core, rings, slots, buffer_bytes, error)
+        if handle == ffi.NULL:
+            raise _refused(error)
+        return Region(handle)
+
+    def port_mem(self, region: Region, ring_pairs: int = 1) -> int:
+        """A memory port with so many RX and TX rings; returns its number."""
+        error = _error()
+        return _number(lib.fw_port_mem(self._core, region._handle, ring_pairs, error), error)
+
+    def port_pcap_in(self, region: Region, path: str | os.PathLike[str]) -> int:
+        """A capture file (pcap or pcapng) to read from; returns the port's number."""
+        error = _error()
+        return _number(lib.fw_port_pcap_in(self._core, region._handle, os.fsencode(path), error), error, path)
+
+    def port_pcap_out(self, region: Region, path: str | os.PathLike[str]) -> int:
+        """A capture file (pcap) to write to, emptied first; returns the port's number."""
+        error = _error()
+        return _number(lib.fw_port_pcap_out(self._core, region._handle, os.fsencode(path), error), error, path)
+
+    def port_error(self, port: int) -> str | None:
+        """What went wrong on a port since it was opened."""
+        text = lib.fw_port_error(self._core, port)
+        return None if text == ffi.NULL else ffi.string(text).decode(errors="replace")
+
+    def port_close(self, port: int) -> None:
+        """Write what is still to be written. Raises CoreError where that fails."""
+        error = _error()
+        if lib.fw_port_close(self._core, port, error) != 0:
+            raise _refused(error)
+
+    def worker(self, rx: Iterable[tuple[int, int]], tx: Iterable[tuple[int, int]]) -> "Worker":
+        """A worker that reads and writes these rings, each a (port, ring). A ring belongs to one worker."""
+        error = _error()
+        handle = lib.fw_worker_new(self._core, error)
+        if handle == ffi.NULL:
+            raise _refused(error)
+        for port, ring in rx:
+            if lib.fw_worker_rx(handle, port, ring, error) != 0:
+                raise _refused(error)
+        for port, ring in tx:
+            if lib.fw_worker_tx(handle, port, ring, error) != 0:
+                raise _refused(error)
+        return Worker(self, handle)
+
+    # ---- the two doors into the running core ----
+
+    def publish(self, plan: bytes | bytearray) -> None:
+        """Check a plan and make it the one in force for all workers. Raises CoreError, and then nothing has changed."""
+        error = _error()
+        if lib.fw_publish(self._core, ffi.from_buffer(plan), len(plan), error) != 0:
+            raise _refused(error)
+
+    def set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
+        """Store a neighbour's MAC (6 bytes; None where the state needs none) and state, as one."""
+        if mac is not None and len(mac) != _MAC_BYTES:
+            raise CoreError(f"a MAC address has {_MAC_BYTES} bytes, not {len(mac)}")
+        if lib.fw_set_neighbour(self._core, slot, ffi.NULL if mac is None else mac, state.value) != 0:
+            raise CoreError(f"neighbour slot {slot}: there are {self.limits.neighbours}, and READY needs a MAC")
+
+    # ---- reading ----
+
+    def plans(self) -> int:
+        """Plans in memory: the one in force, and those that a worker has not passed yet."""
+        return int(lib.fw_plans(self._core))
+
+    def lookup(self, family: int, address: bytes, port: int) -> int | None:
+        """The rule number that the full lookup finds; address in network order (4 or 16 bytes)."""
+        if len(address) != (4 if family == 4 else 16):  # noqa: PLR2004
+            raise CoreError(f"an IPv{family} address of {len(address)} bytes")
+        rule = lib.fw_lookup(self._core, family, address, port)
+        return None if rule == NONE else int(rule)
+
+    def frames(self) -> FrameLedger:
+        """The frame ledger, over all workers."""
+        s = ffi.new("struct fw_frame_ledger *")
+        lib.fw_read_frames(self._core, s)
+        return FrameLedger(s.received, s.forwarded, s.passed, s.punted, s.pending, _drops(s.drops))
+
+    def collectors(self, n: int) -> list[CopyLedger]:
+        """The copy ledgers of the first n collector slots, over all workers."""
+        s = ffi.new("struct fw_copy_ledger[]", n)
+        lib.fw_read_collectors(self._core, s, n)
+        return [CopyLedger(c.wanted, c.sent, c.sent_bytes, c.pending, _drops(c.drops)) for c in s]
+
+    def rules(self, n: int) -> list[Count]:
+        """Datagrams and bytes of the first n rule slots, over all workers."""
+        s = ffi.new("struct fw_count[]", n)
+        lib.fw_read_rules(self._core, s, n)
+        return [Count(c.packets, c.bytes) for c in s]
+
+    def exporters(self) -> list[Exporter]:
+        """What each exporter sent. One that two workers saw stands there twice."""
+        room = lib.fw_read_exporters(self._core, ffi.NULL, 0)
+        s = ffi.new("struct fw_exporter[]", room)
+        n = min(room, lib.fw_read_exporters(self._core, s, room))
+        return [_exporter(s[i]) for i in range(n)]
+
+    def work(self) -> Work:
+        """What the workers did besides; see struct fw_work."""
+        s = ffi.new("struct fw_work *")
+        lib.fw_read_work(self._core, s)
+        return Work(*(int(getattr(s, field)) for field in Work._fields))
+
+    # ---- the wire behind a memory port ----
+
+    def arrive(self, port: int, frame: bytes, ring: int = 0, time: int = 0) -> bool:
+        """A frame arrives at a memory port; False: its ring is full, or the frame is longer than a buffer."""
+        return bool(lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame), time))
+
+    def leave(self, port: int, ring: int = 0) -> tuple[bytes, int] | None:
+        """A frame that has left through a memory port, and its time stamp; None: there is none."""
+        buffer, time = _room(), ffi.new("uint64_t *")
+        n = lib.fw_mem_leave(self._core, port, ring, buffer, _RECORD_ROOM, time)
+        return None if n < 0 else (bytes(ffi.buffer(buffer, n)), int(time[0]))
+
+    # ---- measuring ----
+
+    def bench_swap(self, ports: tuple[int, int], frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
+        """Rounds through a forwarder that only rewrites two MAC addresses; `ports` are in and out."""
+        s = ffi.new("struct fw_bench *")
+        n = len(frames) // frame_bytes
+        if lib.fw_bench_swap(self._core, *ports, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
+            raise CoreError("bench: no such port, or no frames")
+        return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
+
+
+class Worker:
+    """One thread's share of the work. Lives as long as its core."""
+
+    def __init__(self, core: Core, handle: Any) -> None:
+        self.core = core
+        self._handle = handle
+
+    def step(self) -> int:
+        """One round over all rings; returns how many frames were dealt with."""
+        return int(lib.fw_worker_step(self._handle))
+
+    def run(self) -> RunEnd:
+        """Rounds until `stop()`, the end of all inputs, or a broken port. Runs without the interpreter's lock."""
+        return RunEnd(lib.fw_worker_run(self._handle))
+
+    def stop(self) -> None:
+        """End `run()`, from any thread."""
+        lib.fw_worker_stop(self._handle)
+
+    def take_punted(self) -> Record | None:
+        """The oldest frame for Python, if any."""
+        return self._take(lib.fw_punt_take)
+
+    def take_tapped(self) -> Record | None:
+        """The oldest tapped datagram, if any."""
+        return self._take(lib.fw_tap_take)
+
+    def inject(self, port: int, frame: bytes) -> bool:
+        """Send a frame; False: the ring is full. Raises CoreError where it never could be sent."""
+        answer = lib.fw_inject(self._handle, port, ffi.from_buffer(frame), len(frame))
+        if answer not in (0, 1):
+            raise CoreError(f"port {port}: a frame of {len(frame)} bytes cannot leave there")
+        return bool(answer)
+
+    def bench(self, ports: tuple[int, int], frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
+        """Rounds through this worker; `ports` are memory ports, in and out."""
+        s = ffi.new("struct fw_bench *")
+        n = len(frames) // frame_bytes
+        if lib.fw_bench_core(self._handle, *ports, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
+            raise CoreError("bench: no such port, or no frames")
+        return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
+
+    def _take(self, take: Any) -> Record | None:
+        head, buffer = ffi.new("struct fw_record *"), _room()
+        n = take(self._handle, head, buffer, _RECORD_ROOM)
+        if n < 0:
+            return None
+        return Record(head.time, head.port, head.rule, head.generation, bytes(ffi.buffer(buffer, n)))
+
+
+def bench_cursor() -> Any:
+    """Where the next frame of a measurement is taken from; carries on from one call to the next."""
+    return ffi.new("uint32_t *")
+
+
+def struct_bytes(name: str) -> int:
+    """Size of struct fw_`name`."""
+    return int(ffi.sizeof(f"struct fw_{name}"))
+
+
+def plan_head(fields: dict[str, int]) -> bytes:
+    """The head of a plan (struct fw_plan) with these fields set."""
+    return bytes(ffi.buffer(ffi.new("struct fw_plan *", fields)))
+
+
+def _room() -> Any:
+    return ffi.new("uint8_t[]", _RECORD_ROOM)
+
+
+def _number(n: int, error: Any, path: str | os.PathLike[str] | None = None) -> int:
+    if n < 0:
+        raise _refused(error, "" if path is None else os.fspath(path))
+    return int(n)
+
+
+def _exporter(e: Any) -> Exporter:
+    length = {0: 0, 4: 4, 6: 16}[e.family]
+    return Exporter(int(e.family), bytes(e.address[0:length]), int(e.packets), int(e.bytes))

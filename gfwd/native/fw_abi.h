@@ -1,0 +1,299 @@
+/*
+ * The contract between the C core and its one Python importer, gfwd/native/core.py.
+ *
+ * Read by the C compiler (through fw.h) and, word for word, by cffi's cdef(): therefore no include guard,
+ * no #include and no attribute stands here. Sizes that both sides rely on are asserted in fw.h.
+ * Integers are in host order unless a comment says otherwise; addresses and MACs in byte arrays are in network order.
+ */
+
+enum {
+	FW_ABI = 1,			/* the first field of a plan; raised when a structure below changes */
+	FW_BURST = 64,			/* frames that go through the path together */
+	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
+	FW_TARGETS_MAX = 128,		/* collectors of one rule */
+	FW_PORTS_MAX = 64,
+	FW_ERROR_BYTES = 512
+};
+
+/*
+ * Where a frame's way ends. The drop causes come first, so that a fate is also an index into drops[];
+ * their names in the ledgers are these names in lower case, without FW_DROP_.
+ */
+enum fw_fate {
+	FW_DROP_SHORT,			/* cut, or a length inside that cannot be true */
+	FW_DROP_BAD_CHECKSUM,
+	FW_DROP_TTL_EXPIRED,
+	FW_DROP_NO_RULE,
+	FW_DROP_NO_COLLECTOR,
+	FW_DROP_NEIGHBOUR_PENDING_FULL,
+	FW_DROP_NEIGHBOUR_FAILED,
+	FW_DROP_FAMILY_MISMATCH,
+	FW_DROP_TX_FULL,
+	FW_DROP_TOO_BIG,
+	FW_DROP_FRAGMENT_LOST,
+	FW_DROP_PUNT_FULL,		/* the punt ring was full: Python is behind */
+	FW_DROP_CAUSES,			/* how many there are */
+
+	FW_PASS = FW_DROP_CAUSES,	/* not ours */
+	FW_PUNT,			/* for Python: ARP, ND, ICMP */
+	FW_WAIT,			/* a copy waits for its neighbour */
+	FW_FORWARD
+};
+
+enum fw_neigh_state { FW_NEIGH_EMPTY, FW_NEIGH_PENDING, FW_NEIGH_READY, FW_NEIGH_FAILED };
+
+/* ---- the plan: one block of memory, written by gfwd/plan, read by the workers ---- */
+
+/* A port as the plan sees it. */
+struct fw_plan_port {
+	uint8_t mac[6];			/* source MAC of what leaves here */
+	uint8_t keep_tags;		/* not 0: VLAN tags stay, whichever port a frame came in by */
+	uint8_t tags_bytes;		/* 0, 4 or 8: the VLAN tags of what leaves here … */
+	uint8_t tags[8];		/* … as they stand in the frame, type first */
+	uint32_t mtu;			/* longest IP packet that leaves here; 0: no limit */
+	uint32_t punts;			/* not 0: no host stack behind it, ARP, ND and ICMP go to Python */
+};
+
+/* A rule's collector, ready to be written into a frame. */
+struct fw_plan_target {
+	uint8_t address[16];		/* IPv4 in the first four bytes */
+	uint8_t family;			/* 4, 6, or 0 for a name without an address */
+	uint8_t port_bytes[2];		/* UDP destination port, network order; both 0: keep the datagram's */
+	uint8_t unused;
+	uint32_t neighbour;		/* neighbour slot */
+	uint32_t egress;		/* number of the port that it leaves by */
+	uint32_t collector;		/* counter slot */
+};
+
+struct fw_plan_rule {
+	uint32_t first_target;
+	uint32_t n_targets;
+	uint32_t counter;		/* counter slot */
+	uint32_t unused;
+};
+
+/* All rules that were written for one source prefix. A parent is the next shorter prefix around it that has rules. */
+struct fw_plan_node {
+	uint32_t parent;		/* always a smaller number than its own; FW_NONE at the top */
+	uint32_t first_range;
+	uint32_t n_ranges;
+	uint32_t best;			/* smallest rule number here and in all parents: nothing above can beat it */
+};
+
+/* Destination ports lo to hi, both included, belong to this rule. Ranges of a node are sorted and do not overlap. */
+struct fw_plan_range {
+	uint16_t lo;
+	uint16_t hi;
+	uint32_t rule;
+};
+
+/* IPv4 sources from `start` up to the next segment's start have `node` as their longest prefix. */
+struct fw_plan_segment4 {
+	uint32_t start;
+	uint32_t node;
+};
+
+struct fw_plan_segment6 {
+	uint64_t start_hi;
+	uint64_t start_lo;
+	uint64_t node;
+};
+
+/* An address is ours when (address & mask) == value. */
+struct fw_plan_own4 {
+	uint32_t value;
+	uint32_t mask;
+};
+
+struct fw_plan_own6 {
+	uint64_t value_hi;
+	uint64_t value_lo;
+	uint64_t mask_hi;
+	uint64_t mask_lo;
+};
+
+/*
+ * The head of a plan. A section is an offset in bytes from the plan's start, a multiple of 8, and a number of entries.
+ * Rules stand best first, so that of all rules that match, the smallest number wins.
+ */
+struct fw_plan {
+	uint32_t abi;
+	uint32_t generation;		/* set by the core: every published plan has its own */
+	uint64_t bytes;
+	uint32_t only_egress;		/* all targets leave by this port; FW_NONE where there are several */
+	uint32_t tap_every;		/* one in so many datagrams of ours goes to the tap; 0: none */
+	uint32_t top4_shift;		/* source address >> this = its place in top4 */
+	uint32_t n_ports;
+	uint32_t n_targets;
+	uint32_t n_rules;
+	uint32_t n_nodes;
+	uint32_t n_ranges;
+	uint32_t n_own4;
+	uint32_t n_own6;
+	uint32_t n_top4;		/* top4[i], top4[i + 1]: first segment, and last, to look at for that place */
+	uint32_t n_segments4;
+	uint32_t n_segments6;
+	uint32_t unused;
+	uint64_t listen;		/* 8,192 bytes: a bit for each UDP port */
+	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
+	uint64_t ports;
+	uint64_t targets;
+	uint64_t rules;
+	uint64_t nodes;
+	uint64_t ranges;
+	uint64_t own4;
+	uint64_t own6;
+	uint64_t top4;
+	uint64_t segments4;
+	uint64_t segments6;
+};
+
+/* ---- counters ---- */
+
+struct fw_frame_ledger {
+	uint64_t received;
+	uint64_t forwarded;
+	uint64_t passed;
+	uint64_t punted;
+	uint64_t pending;
+	uint64_t drops[FW_DROP_CAUSES];
+};
+
+struct fw_copy_ledger {
+	uint64_t wanted;
+	uint64_t sent;
+	uint64_t sent_bytes;		/* of the frames, without CRC */
+	uint64_t pending;
+	uint64_t drops[FW_DROP_CAUSES];
+};
+
+/* What stands outside both ledgers. */
+struct fw_work {
+	uint64_t swapped;		/* copies that left in the buffer that they came in */
+	uint64_t copied;
+	uint64_t cache_hits;
+	uint64_t lookups;		/* cache misses: full lookups */
+	uint64_t tapped;
+	uint64_t tap_lost;		/* the tap ring was full */
+	uint64_t injected;
+	uint64_t plans;			/* plans that were taken up */
+};
+
+struct fw_count {
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+struct fw_exporter {
+	uint8_t address[16];
+	uint32_t family;		/* 4 or 6; 0: all that found no room in the table */
+	uint32_t unused;
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+/* ---- frames between the core and Python ---- */
+
+/* The head of a record in a punt, tap or inject ring; the frame follows. */
+struct fw_record {
+	uint64_t time;			/* ns since 1970, 0 where the port does not stamp */
+	uint32_t bytes;			/* of the frame */
+	uint32_t port;			/* came in by, or is to leave by */
+	uint32_t rule;			/* tap: the rule's number in the plan; else FW_NONE */
+	uint32_t generation;		/* tap: of that plan */
+};
+
+/* ---- life ---- */
+
+struct fw_limits {
+	uint32_t rules;			/* counter slots */
+	uint32_t collectors;		/* counter slots */
+	uint32_t neighbours;		/* neighbour slots */
+	uint32_t exporters;		/* counted apart, per worker; the rest is one */
+	uint32_t flows;			/* places in the match cache, per worker */
+	uint32_t frame_bytes;		/* longest frame that can wait, or be punted, tapped, injected */
+	uint32_t ring_slots;		/* records in each punt, tap and inject ring */
+	uint32_t unused;
+	uint64_t seed;			/* random: keeps outsiders from choosing colliding addresses */
+};
+
+enum fw_run { FW_RUN_STOPPED, FW_RUN_ENDED, FW_RUN_FAILED };
+
+struct fw_core;
+struct fw_region;
+struct fw_worker;
+
+/* The number that stands for "none" wherever a number is expected. */
+uint32_t fw_none(void);
+/* "drop_short" … in the order of enum fw_fate; NULL beyond the last drop cause. */
+const char *fw_drop_name(unsigned cause);
+
+/* All that can fail writes one line into `error` (FW_ERROR_BYTES long) and returns NULL or -1. */
+struct fw_core *fw_core_new(const struct fw_limits *limits, char *error);
+void fw_core_free(struct fw_core *core);
+
+/* Copies, checks, and makes it the plan of all workers; the plan before is freed as soon as no worker reads it. */
+int fw_publish(struct fw_core *core, const void *plan, size_t bytes, char *error);
+/* Plans that are still in memory (the current one and those that a worker has not passed yet), after freeing what can be. */
+unsigned fw_plans(struct fw_core *core);
+/* The rule that the full lookup finds in the current plan; address in network order. */
+uint32_t fw_lookup(struct fw_core *core, unsigned family, const uint8_t *address, uint16_t port);
+
+/* One 8-byte store. mac has 6 bytes; NULL where the state needs none. -1: no such slot. */
+int fw_set_neighbour(struct fw_core *core, uint32_t slot, const uint8_t *mac, unsigned state);
+
+/* Ports. `slots` per ring, `buffer_bytes` per slot. Ports in one region swap buffers, others copy. Return the port's number. */
+struct fw_region *fw_region_new(struct fw_core *core, unsigned rings, unsigned slots, unsigned buffer_bytes, char *error);
+int fw_port_mem(struct fw_core *core, struct fw_region *region, unsigned ring_pairs, char *error);
+int fw_port_pcap_in(struct fw_core *core, struct fw_region *region, const char *path, char *error);
+int fw_port_pcap_out(struct fw_core *core, struct fw_region *region, const char *path, char *error);
+/* What went wrong on a port since it was opened; NULL: nothing. */
+const char *fw_port_error(struct fw_core *core, unsigned port);
+/* Flushes what is still to be written and closes the file. */
+int fw_port_close(struct fw_core *core, unsigned port, char *error);
+
+/* The wire behind a memory port: a frame that arrives (0: the ring is full) and one that left (its length; -1: none). */
+int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time);
+int fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time);
+
+/* Workers. A ring belongs to one worker. */
+struct fw_worker *fw_worker_new(struct fw_core *core, char *error);
+int fw_worker_rx(struct fw_worker *worker, unsigned port, unsigned ring, char *error);
+int fw_worker_tx(struct fw_worker *worker, unsigned port, unsigned ring, char *error);
+/* One round over all rings of the worker: frames that were dealt with. */
+unsigned fw_worker_step(struct fw_worker *worker);
+/* Rounds until fw_worker_stop(), or the end of all inputs, or a port that failed: enum fw_run. */
+int fw_worker_run(struct fw_worker *worker);
+void fw_worker_stop(struct fw_worker *worker);
+void fw_worker_wake(struct fw_worker *worker);
+
+/* Rings between a worker and Python: length of the frame, or -1: none. One thread on Python's side of each. */
+int fw_punt_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
+int fw_tap_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
+/* 1, or 0: full, 2: too long, or no such port */
+int fw_inject(struct fw_worker *worker, unsigned port, const uint8_t *frame, uint32_t bytes);
+
+/* Sums over all workers. */
+void fw_read_frames(struct fw_core *core, struct fw_frame_ledger *sum);
+void fw_read_work(struct fw_core *core, struct fw_work *sum);
+void fw_read_collectors(struct fw_core *core, struct fw_copy_ledger *sum, uint32_t n);
+void fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n);
+/* Fills at most n; returns how many there are. An exporter that two workers saw stands there twice. */
+uint32_t fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n);
+
+/* ---- measuring ---- */
+
+/* Nanoseconds spent, all rounds together: the card's part (filling and emptying rings) is told apart from the forwarder's. */
+struct fw_bench {
+	uint64_t packets;
+	uint64_t forward_ns;
+	uint64_t fill_ns;
+	uint64_t drain_ns;
+};
+
+/* `frames` holds n frames of frame_bytes each, one after the other; `cursor` says which arrives next. */
+int fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
+    uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);
+/* The measure beside it: the same rings and frames; two MAC addresses are rewritten and nothing else is looked at. */
+int fw_bench_swap(struct fw_core *core, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
+    uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);

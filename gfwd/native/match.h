@@ -1,0 +1,49 @@
+/*
+ * Packet → rule. A worker's cache answers for exporters that it knows, whatever the number of rules; the full lookup
+ * answers once for each (source address, destination port) and plan.
+ */
+#ifndef GFWD_MATCH_H
+#define GFWD_MATCH_H
+
+#include "parse.h"
+
+/* One remembered answer. An entry of another generation than the plan's is no answer: publishing empties the cache. */
+struct fw_flow {
+	uint64_t src_hi;
+	uint64_t src_lo;
+	uint32_t generation;		/* 0: never used; plans start at 1 */
+	uint16_t dport;
+	uint16_t family;
+	uint32_t rule;
+	uint32_t exporter;
+};
+
+struct fw_matcher {
+	/* The cache: sets of FLOW_WAYS entries. */
+	struct fw_flow *flows;
+	uint32_t set_mask;
+	uint32_t turn;			/* which kept place the next promotion takes */
+	uint64_t seed;
+	/* Exporters, in the order of their first datagram; number 0 is all that found no room. */
+	struct fw_exporter *exporters;
+	struct fw_count *exporter_counts;
+	uint32_t n_exporters;
+	uint32_t max_exporters;
+	uint32_t *exporter_index;	/* hash → number; 0: free */
+	uint32_t index_mask;
+};
+
+/* False: no memory. */
+bool match_init(struct fw_matcher *, const struct fw_limits *);
+void match_free(struct fw_matcher *);
+
+/* Sets .rule (and .exporter) of all packets that go on; those without a rule end as no_rule. Counts into *work. */
+void fw_match(struct fw_matcher *, const struct fw_plan *, struct fw_work *work, struct fw_packet *packets, unsigned n);
+
+/* Copies at most n exporters with their counts, number 0 first; returns how many there are. */
+uint32_t match_read_exporters(const struct fw_matcher *, struct fw_exporter *list, uint32_t n);
+
+/* The full lookup: the smallest number among the rules that match; FW_NONE: none does. */
+uint32_t match_lookup(const struct fw_plan *, unsigned family, uint64_t src_hi, uint64_t src_lo, uint16_t dport);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * The port contract on a netmap ring. Memory, capture-file and netmap ports differ only in what `sync` does:
+ * exchange the ring's state with whoever plays the card.
+ */
+#ifndef GFWD_NMRING_H
+#define GFWD_NMRING_H
+
+#include <net/netmap_user.h>
+
+#include "port.h"
+
+struct fw_nmring {
+	struct fw_queue queue;
+	struct netmap_ring *ring;
+	uint32_t n_buffers;		/* a slot that names a higher number is not believed */
+	uint64_t *times;		/* per slot, ns since 1970; NULL: this port does not stamp */
+	/* Gives the slots before ring->head to the card, and takes what it has ready: moves ring->tail. */
+	void (*sync)(struct fw_nmring *);
+};
+
+extern const struct fw_queue_ops nmring_ops;
+
+/* ring.num_slots and nr_buf_size are taken over; times may be NULL. */
+void nmring_init(struct fw_nmring *, struct netmap_ring *, const void *region, uint32_t n_buffers, uint32_t port,
+    void (*sync)(struct fw_nmring *));
+
+#endif

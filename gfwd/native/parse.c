@@ -1,0 +1,269 @@
+#include "checksum.h"
+#include "parse.h"
+
+enum {
+	ETHERTYPE_IPV4 = 0x0800,
+	ETHERTYPE_ARP = 0x0806,
+	ETHERTYPE_VLAN = 0x8100,	/* IEEE 802.1Q */
+	ETHERTYPE_QINQ = 0x88a8,	/* IEEE 802.1ad */
+	ETHERTYPE_QINQ_OLD = 0x9100,	/* before 802.1ad */
+	ETHERTYPE_IPV6 = 0x86dd,
+
+	IPV4_BYTES = 20,
+	IPV4_OFFSET = 0x1fff,
+	IPV4_MORE_FRAGMENTS = 0x2000,
+
+	IPV6_BYTES = 40,
+	IPV6_OFFSET = 0xfff8,
+	IPV6_MORE_FRAGMENTS = 1,
+
+	PROTO_HOP_BY_HOP = 0,
+	PROTO_ICMP = 1,
+	PROTO_UDP = 17,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_ICMPV6 = 58,
+	PROTO_DESTINATION_OPTIONS = 60,
+
+	UDP_BYTES = 8,
+	UDP_PORTS_BYTES = 4
+};
+
+static bool
+is_vlan(uint16_t type)
+{
+	return type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD;
+}
+
+/* ---- ours or not ---- */
+
+static inline bool
+is_own4(const struct fw_plan *plan, const uint8_t *address)
+{
+	const struct fw_plan_own4 *own = plan_own4(plan);
+	uint32_t a = get32(address);
+
+	for (uint32_t i = 0; i < plan->n_own4; i++)
+		if ((a & own[i].mask) == own[i].value)
+			return true;
+	return false;
+}
+
+static inline bool
+is_own6(const struct fw_plan *plan, const uint8_t *address)
+{
+	const struct fw_plan_own6 *own = plan_own6(plan);
+	uint64_t hi = get64(address), lo = get64(address + 8);
+
+	for (uint32_t i = 0; i < plan->n_own6; i++)
+		if ((hi & own[i].mask_hi) == own[i].value_hi && (lo & own[i].mask_lo) == own[i].value_lo)
+			return true;
+	return false;
+}
+
+/* A frame that is not ours goes to the host, and where there is none, what keeps a neighbourhood alive goes to Python. */
+static enum fw_fate
+not_ours(const struct fw_plan *plan, uint32_t in_port, bool is_for_punt)
+{
+	return is_for_punt && plan_ports(plan)[in_port].punts ? FW_PUNT : FW_PASS;
+}
+
+/* ---- UDP, in both families ---- */
+
+/* A fragment of a datagram for us. Only the first has ports; one too short to show them goes where the later ones go. */
+static enum fw_fate
+parse_fragment(const struct fw_plan *plan, const uint8_t *udp, uint32_t bytes, bool is_first)
+{
+	if (is_first && bytes >= UDP_PORTS_BYTES && !plan_listens(plan, get16(udp + 2)))
+		return FW_PASS;
+	return FW_DROP_FRAGMENT_LOST;
+}
+
+static inline bool
+udp_length_fits(const uint8_t *udp, uint32_t bytes)
+{
+	uint16_t length = get16(udp + 4);
+
+	return length >= UDP_BYTES && length <= bytes;
+}
+
+/* ---- IPv4 (RFC 791) ---- */
+
+static inline bool
+ipv4_checksum_holds(const uint8_t *ip, uint32_t header_bytes)
+{
+	return csum_fold(csum_words(ip, header_bytes)) == 0xffff;
+}
+
+static inline enum fw_fate
+parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint32_t left, struct fw_packet *p)
+{
+	uint32_t header, total, fragment;
+	const uint8_t *udp;
+
+	if (unlikely(left < IPV4_BYTES))
+		return FW_DROP_SHORT;
+	if (unlikely(ip[0] >> 4 != 4))
+		return FW_PASS;
+	if (unlikely(ip[9] != PROTO_UDP))
+		return not_ours(plan, in_port, ip[9] == PROTO_ICMP && is_own4(plan, ip + 16));
+	if (!is_own4(plan, ip + 16))
+		return FW_PASS;
+
+	header = (ip[0] & 15U) * 4;
+	total = get16(ip + 2);
+	if (unlikely(header < IPV4_BYTES || total < header || total > left))
+		return FW_DROP_SHORT;
+	udp = ip + header;
+	fragment = get16(ip + 6) & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS);
+	if (unlikely(fragment != 0)) {
+		enum fw_fate fate = parse_fragment(plan, udp, total - header, (fragment & IPV4_OFFSET) == 0);
+
+		return fate == FW_PASS || ipv4_checksum_holds(ip, header) ? fate : FW_DROP_BAD_CHECKSUM;
+	}
+	if (unlikely(total - header < UDP_BYTES))
+		return FW_DROP_SHORT;
+	p->dport = get16(udp + 2);
+	if (!plan_listens(plan, p->dport))
+		return FW_PASS;
+	if (unlikely(!ipv4_checksum_holds(ip, header)))
+		return FW_DROP_BAD_CHECKSUM;
+	if (unlikely(!udp_length_fits(udp, total - header)))
+		return FW_DROP_SHORT;
+	if (unlikely(ip[8] <= 1))
+		return FW_DROP_TTL_EXPIRED;
+
+	p->family = 4;
+	p->src_hi = 0;
+	p->src_lo = get32(ip + 12);
+	p->udp = (uint16_t)(p->ip + header);
+	p->ip_bytes = total;
+	return FW_FORWARD;
+}
+
+/* ---- IPv6 (RFC 8200) ---- */
+
+/* Where the extension headers end. */
+struct chain {
+	uint32_t bytes;			/* from the first extension header to what comes after the last */
+	uint8_t protocol;		/* what that is */
+	bool is_fragment;
+	bool is_first_fragment;
+	bool is_on_its_way;		/* a routing header names further hops: the destination is not the last one */
+};
+
+/* False: a header ends beyond the payload. Every round steps over 8 bytes at least. */
+static bool
+walk_extension_headers(const uint8_t *payload, uint32_t bytes, struct chain *c)
+{
+	while (c->protocol == PROTO_HOP_BY_HOP || c->protocol == PROTO_ROUTING || c->protocol == PROTO_FRAGMENT ||
+	    c->protocol == PROTO_DESTINATION_OPTIONS) {
+		const uint8_t *h = payload + c->bytes;
+		uint32_t length;
+
+		if (bytes - c->bytes < 8)
+			return false;
+		length = c->protocol == PROTO_FRAGMENT ? 8 : 8U + h[1] * 8U;
+		if (length > bytes - c->bytes)
+			return false;
+		if (c->protocol == PROTO_ROUTING && h[3] != 0) {
+			c->is_on_its_way = true;
+			return true;
+		}
+		if (c->protocol == PROTO_FRAGMENT) {
+			uint16_t field = get16(h + 2);
+
+			/* Offset 0 and nothing more to come is an atomic fragment: a whole datagram (RFC 6946). */
+			c->is_fragment = (field & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)) != 0;
+			c->is_first_fragment = (field & IPV6_OFFSET) == 0;
+		}
+		c->protocol = h[0];
+		c->bytes += length;
+		if (c->is_fragment)
+			return true;
+	}
+	return true;
+}
+
+static enum fw_fate
+parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint32_t left, struct fw_packet *p)
+{
+	struct chain chain = { 0 };
+	const uint8_t *udp;
+	uint32_t payload;
+
+	if (unlikely(left < IPV6_BYTES))
+		return FW_DROP_SHORT;
+	if (unlikely(ip[0] >> 4 != 6))
+		return FW_PASS;
+	/* Neighbours ask at multicast addresses: ICMPv6 is punted whomever it is for, and Python looks closer. */
+	if (!is_own6(plan, ip + 24))
+		return not_ours(plan, in_port, ip[6] == PROTO_ICMPV6 && ip[24] == 0xff);
+
+	payload = get16(ip + 4);
+	chain.protocol = ip[6];
+	if (unlikely(payload > left - IPV6_BYTES || !walk_extension_headers(ip + IPV6_BYTES, payload, &chain)))
+		return FW_DROP_SHORT;
+	if (unlikely(chain.is_on_its_way))
+		return FW_PASS;
+	if (unlikely(chain.protocol != PROTO_UDP))
+		return not_ours(plan, in_port, chain.protocol == PROTO_ICMPV6);
+	udp = ip + IPV6_BYTES + chain.bytes;
+	payload -= chain.bytes;
+	if (unlikely(chain.is_fragment))
+		return parse_fragment(plan, udp, payload, chain.is_first_fragment);
+	if (unlikely(payload < UDP_BYTES))
+		return FW_DROP_SHORT;
+	p->dport = get16(udp + 2);
+	if (!plan_listens(plan, p->dport))
+		return FW_PASS;
+	if (unlikely(!udp_length_fits(udp, payload)))
+		return FW_DROP_SHORT;
+	if (unlikely(load16(udp + 6) == 0))
+		return FW_DROP_BAD_CHECKSUM;	/* IPv6 has no header checksum, so UDP's is not optional (RFC 8200 §8.1) */
+	if (unlikely(ip[7] <= 1))
+		return FW_DROP_TTL_EXPIRED;
+
+	p->family = 6;
+	p->src_hi = get64(ip + 8);
+	p->src_lo = get64(ip + 16);
+	p->udp = (uint16_t)(p->ip + IPV6_BYTES + chain.bytes);
+	p->ip_bytes = IPV6_BYTES + chain.bytes + payload;
+	return FW_FORWARD;
+}
+
+/* ---- Ethernet ---- */
+
+static inline enum fw_fate
+parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *f, struct fw_packet *p)
+{
+	uint32_t ip = ETHER_BYTES;
+	uint16_t type;
+
+	if (unlikely(f->len < ETHER_BYTES))
+		return FW_DROP_SHORT;
+	if (unlikely(f->len == FW_FRAME_TOO_BIG))
+		return FW_DROP_TOO_BIG;
+	type = get16(f->data + 12);
+	for (unsigned tags = 0; unlikely(is_vlan(type)); tags++) {
+		if (tags == 2)
+			return FW_PASS;
+		if (f->len < ip + VLAN_TAG_BYTES)
+			return FW_DROP_SHORT;
+		type = get16(f->data + ip + 2);
+		ip += VLAN_TAG_BYTES;
+	}
+	p->ip = (uint16_t)ip;
+	if (likely(type == ETHERTYPE_IPV4))
+		return parse_ipv4(plan, in_port, f->data + ip, f->len - ip, p);
+	if (type == ETHERTYPE_IPV6)
+		return parse_ipv6(plan, in_port, f->data + ip, f->len - ip, p);
+	return not_ours(plan, in_port, type == ETHERTYPE_ARP);
+}
+
+void
+fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *frames, struct fw_packet *packets, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		packets[i].fate = (uint8_t)parse_frame(plan, in_port, &frames[i], &packets[i]);
+}

@@ -1,0 +1,200 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "plan.h"
+
+static bool __attribute__((format(printf, 2, 3)))
+refuse(char *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error, FW_ERROR_BYTES, format, args);
+	va_end(args);
+	return false;
+}
+
+/* ---- the frame: every section lies inside ---- */
+
+static bool
+check_section(const struct fw_plan *p, const char *name, uint64_t offset, uint64_t n, uint64_t entry_bytes, char *error)
+{
+	if (offset % 8 != 0 || offset < sizeof *p || offset > p->bytes || n > (p->bytes - offset) / entry_bytes)
+		return refuse(error, "plan: section %s lies outside", name);
+	return true;
+}
+
+static bool
+check_sections(const struct fw_plan *p, char *error)
+{
+	const struct {
+		const char *name;
+		uint64_t offset, n, entry_bytes;
+	} sections[] = {
+		{ "listen", p->listen, 65536 / 8, 1 },
+		{ "any", p->any, 65536, sizeof(uint32_t) },
+		{ "ports", p->ports, p->n_ports, sizeof(struct fw_plan_port) },
+		{ "targets", p->targets, p->n_targets, sizeof(struct fw_plan_target) },
+		{ "rules", p->rules, p->n_rules, sizeof(struct fw_plan_rule) },
+		{ "nodes", p->nodes, p->n_nodes, sizeof(struct fw_plan_node) },
+		{ "ranges", p->ranges, p->n_ranges, sizeof(struct fw_plan_range) },
+		{ "own4", p->own4, p->n_own4, sizeof(struct fw_plan_own4) },
+		{ "own6", p->own6, p->n_own6, sizeof(struct fw_plan_own6) },
+		{ "top4", p->top4, p->n_top4, sizeof(uint32_t) },
+		{ "segments4", p->segments4, p->n_segments4, sizeof(struct fw_plan_segment4) },
+		{ "segments6", p->segments6, p->n_segments6, sizeof(struct fw_plan_segment6) },
+	};
+
+	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+		if (!check_section(p, sections[i].name, sections[i].offset, sections[i].n, sections[i].entry_bytes, error))
+			return false;
+	return true;
+}
+
+/* ---- what a rule leads to ---- */
+
+static bool
+check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
+{
+	if (p->n_ports != b->ports)
+		return refuse(error, "plan: made for %u ports, there are %u", p->n_ports, b->ports);
+	for (uint32_t i = 0; i < p->n_ports; i++) {
+		uint8_t bytes = plan_ports(p)[i].tags_bytes;
+
+		if (bytes != 0 && bytes != 4 && bytes != 8)
+			return refuse(error, "plan: port %u has VLAN tags of %u bytes", i, bytes);
+	}
+	return true;
+}
+
+static bool
+check_targets(const struct fw_plan *p, const struct plan_bounds *b, char *error)
+{
+	for (uint32_t i = 0; i < p->n_targets; i++) {
+		const struct fw_plan_target *t = &plan_targets(p)[i];
+
+		if (t->family != 0 && t->family != 4 && t->family != 6)
+			return refuse(error, "plan: target %u is of family %u", i, t->family);
+		if (t->collector >= b->collectors)
+			return refuse(error, "plan: target %u counts as collector %u, there is room for %u", i, t->collector,
+			    b->collectors);
+		if (t->egress >= b->ports || t->neighbour >= b->neighbours)
+			return refuse(error, "plan: target %u leaves by port %u, neighbour %u; there are %u and %u", i,
+			    t->egress, t->neighbour, b->ports, b->neighbours);
+		if (p->only_egress != FW_NONE && p->only_egress != t->egress)
+			return refuse(error, "plan: target %u does not leave by port %u, the only one", i, p->only_egress);
+	}
+	return true;
+}
+
+static bool
+check_rules(const struct fw_plan *p, const struct plan_bounds *b, char *error)
+{
+	for (uint32_t i = 0; i < p->n_rules; i++) {
+		const struct fw_plan_rule *r = &plan_rules(p)[i];
+
+		if (r->n_targets < 1 || r->n_targets > FW_TARGETS_MAX || r->first_target > p->n_targets ||
+		    r->n_targets > p->n_targets - r->first_target)
+			return refuse(error, "plan: rule %u has %u targets from %u", i, r->n_targets, r->first_target);
+		if (r->counter >= b->rules)
+			return refuse(error, "plan: rule %u counts in %u, there is room for %u", i, r->counter, b->rules);
+	}
+	return true;
+}
+
+/* ---- what leads to a rule ---- */
+
+static bool
+is_rule(const struct fw_plan *p, uint32_t rule)
+{
+	return rule < p->n_rules;
+}
+
+static bool
+check_node(const struct fw_plan *p, uint32_t i, char *error)
+{
+	const struct fw_plan_node *n = &plan_nodes(p)[i];
+	uint32_t best = FW_NONE;
+
+	if (n->parent != FW_NONE) {
+		/* Parents have smaller numbers: every walk upwards ends. */
+		if (n->parent >= i)
+			return refuse(error, "plan: node %u has node %u as its parent", i, n->parent);
+		best = plan_nodes(p)[n->parent].best;
+	}
+	if (n->n_ranges < 1 || n->first_range > p->n_ranges || n->n_ranges > p->n_ranges - n->first_range)
+		return refuse(error, "plan: node %u has %u ranges from %u", i, n->n_ranges, n->first_range);
+	for (uint32_t j = 0; j < n->n_ranges; j++) {
+		const struct fw_plan_range *r = &plan_ranges(p)[n->first_range + j];
+
+		if (r->lo > r->hi || (j > 0 && r->lo <= r[-1].hi) || !is_rule(p, r->rule))
+			return refuse(error, "plan: node %u has a range %u-%u for rule %u", i, r->lo, r->hi, r->rule);
+		if (r->rule < best)
+			best = r->rule;
+	}
+	if (n->best != best)
+		return refuse(error, "plan: node %u names %u as its best rule, and it is %u", i, n->best, best);
+	return true;
+}
+
+static bool
+check_segments4(const struct fw_plan *p, char *error)
+{
+	const struct fw_plan_segment4 *s = plan_segments4(p);
+	const uint32_t *top = plan_top4(p);
+
+	if (p->n_segments4 < 1 || s[0].start != 0)
+		return refuse(error, "plan: IPv4 segments do not start at 0");
+	for (uint32_t i = 0; i < p->n_segments4; i++)
+		if ((i > 0 && s[i].start <= s[i - 1].start) || (s[i].node != FW_NONE && s[i].node >= p->n_nodes))
+			return refuse(error, "plan: IPv4 segment %u is out of order, or of an unknown node", i);
+	if (p->top4_shift < 16 || p->top4_shift > 31 || p->n_top4 != (UINT32_MAX >> p->top4_shift) + 2)
+		return refuse(error, "plan: top4 has %u entries for a shift of %u", p->n_top4, p->top4_shift);
+	/* Whatever the address, the search between two entries must find its segment there. */
+	for (uint32_t i = 0; i + 1 < p->n_top4; i++) {
+		uint64_t first = (uint64_t)i << p->top4_shift, last = first + (1ULL << p->top4_shift) - 1;
+
+		if (top[i] > top[i + 1] || top[i + 1] >= p->n_segments4 || s[top[i]].start > first ||
+		    (top[i + 1] + 1 < p->n_segments4 && s[top[i + 1] + 1].start <= last))
+			return refuse(error, "plan: top4 entry %u is wrong", i);
+	}
+	return true;
+}
+
+static bool
+check_segments6(const struct fw_plan *p, char *error)
+{
+	const struct fw_plan_segment6 *s = plan_segments6(p);
+
+	if (p->n_segments6 < 1 || s[0].start_hi != 0 || s[0].start_lo != 0)
+		return refuse(error, "plan: IPv6 segments do not start at 0");
+	for (uint32_t i = 0; i < p->n_segments6; i++) {
+		if (s[i].node != FW_NONE && s[i].node >= p->n_nodes)
+			return refuse(error, "plan: IPv6 segment %u is of an unknown node", i);
+		if (i > 0 && (s[i].start_hi < s[i - 1].start_hi ||
+		    (s[i].start_hi == s[i - 1].start_hi && s[i].start_lo <= s[i - 1].start_lo)))
+			return refuse(error, "plan: IPv6 segment %u is out of order", i);
+	}
+	return true;
+}
+
+static bool
+check_lookup(const struct fw_plan *p, char *error)
+{
+	for (uint32_t i = 0; i < 65536; i++)
+		if (plan_any(p)[i] != FW_NONE && !is_rule(p, plan_any(p)[i]))
+			return refuse(error, "plan: port %u leads to rule %u, there are %u", i, plan_any(p)[i], p->n_rules);
+	for (uint32_t i = 0; i < p->n_nodes; i++)
+		if (!check_node(p, i, error))
+			return false;
+	return check_segments4(p, error) && check_segments6(p, error);
+}
+
+bool
+plan_check(const struct fw_plan *p, size_t bytes, const struct plan_bounds *b, char *error)
+{
+	if (bytes < sizeof *p || p->bytes != bytes || p->abi != FW_ABI)
+		return refuse(error, "plan: cut short, or made for another version of the core");
+	return check_sections(p, error) && check_ports(p, b, error) && check_targets(p, b, error) &&
+	    check_rules(p, b, error) && check_lookup(p, error);
+}

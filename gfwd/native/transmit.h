@@ -1,0 +1,47 @@
+/*
+ * Packet and rule → copies that leave, wait, or are dropped. The only place where a frame's fate is counted, since here it
+ * is known whether the frame was dealt with at all.
+ */
+#ifndef GFWD_TRANSMIT_H
+#define GFWD_TRANSMIT_H
+
+#include "neigh.h"
+#include "ring.h"
+#include "stats.h"
+
+/* A worker's side of one TX queue: the places that it has borrowed, and how many of them are filled. */
+struct fw_egress {
+	struct fw_queue *queue;
+	unsigned n_places;
+	unsigned n_filled;
+	struct fw_frame places[FW_BURST > FW_TARGETS_MAX ? FW_BURST : FW_TARGETS_MAX];
+};
+
+struct fw_transmitter {
+	const uint64_t *neighbours;	/* the core's slots */
+	struct fw_count *exporters;	/* the matcher's */
+	struct fw_egress *egress[FW_PORTS_MAX];	/* by port number; NULL: this worker has no TX queue there */
+	uint32_t n_ports;
+	struct fw_waiting waiting;
+	struct fw_ring punt;
+	struct fw_ring tap;
+	uint32_t tap_turn;
+};
+
+/*
+ * Deals with the first packets of a burst, in order: all n of them, or fewer where everything leaves by one port and that
+ * has no room. The rest is to be offered again.
+ */
+unsigned fw_transmit(struct fw_transmitter *, const struct fw_plan *, struct fw_stats *, const struct fw_queue *in,
+    struct fw_frame *frames, struct fw_packet *packets, unsigned n);
+
+/* Sends or drops what waited for neighbours that have an answer now. Returns how many copies that were. */
+unsigned fw_transmit_waiting(struct fw_transmitter *, const struct fw_plan *, struct fw_stats *);
+
+/* Sends what Python made. Returns how many frames. */
+unsigned fw_transmit_injected(struct fw_transmitter *, struct fw_ring *inject, struct fw_stats *);
+
+/* Everything that was filled leaves now. */
+void fw_transmit_flush(struct fw_transmitter *);
+
+#endif

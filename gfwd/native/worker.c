@@ -1,0 +1,262 @@
+/*
+ * The way of a packet, from the card to the card:
+ *
+ *     port.rx → parse → match → rewrite → transmit (swap; copy only for the extra collectors) → port.tx
+ *
+ * One burst, one call chain, no queue between. See port.h, parse.c, match.c, rewrite.h, transmit.c, port.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "worker.h"
+
+/* ---- which plan ---- */
+
+/*
+ * Announces the plan before reading it, and looks again: a publisher that has swapped the pointer in between is seen, and
+ * one that swaps later sees the announcement (both sides are sequentially consistent).
+ */
+static const struct fw_plan *
+take_up_plan(struct fw_worker *w)
+{
+	struct fw_plan *plan;
+
+	do {
+		plan = __atomic_load_n(w->published, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&w->reading, plan, __ATOMIC_SEQ_CST);
+	} while (plan != __atomic_load_n(w->published, __ATOMIC_SEQ_CST));
+	if (plan != NULL && plan->generation != w->generation) {
+		w->generation = plan->generation;
+		w->stats.work.plans++;
+	}
+	return plan;
+}
+
+static void
+lay_down_plan(struct fw_worker *w)
+{
+	__atomic_store_n(&w->reading, NULL, __ATOMIC_SEQ_CST);
+}
+
+bool
+worker_reads(const struct fw_worker *w, const struct fw_plan *plan)
+{
+	return __atomic_load_n(&w->reading, __ATOMIC_SEQ_CST) == plan;
+}
+
+/* ---- the path ---- */
+
+/* How many frames were dealt with. */
+static unsigned
+forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *in)
+{
+	struct fw_frame frames[FW_BURST];
+	struct fw_packet packets[FW_BURST];
+	unsigned n = in->ops->rx(in, frames, FW_BURST);
+
+	if (n == 0)
+		return 0;
+	fw_parse(plan, in->port, frames, packets, n);
+	fw_match(&w->matcher, plan, &w->stats.work, packets, n);
+	n = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
+	in->ops->rx_done(in, frames, n);
+	return n;
+}
+
+/* A ring is emptied, but never more than once around, so that the others get their turn. */
+static unsigned
+forward_ring(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *in)
+{
+	unsigned total = 0, n;
+
+	do {
+		n = forward_burst(w, plan, in);
+		total += n;
+	} while (n == FW_BURST && total < in->slots);
+	return total;
+}
+
+unsigned
+fw_worker_step(struct fw_worker *w)
+{
+	const struct fw_plan *plan = take_up_plan(w);
+	unsigned n = 0;
+
+	if (plan == NULL)
+		return 0;
+	n += fw_transmit_injected(&w->tx, &w->inject, &w->stats);
+	if (unlikely(w->tx.waiting.n_busy > 0))
+		n += fw_transmit_waiting(&w->tx, plan, &w->stats);
+	for (unsigned i = 0; i < w->n_rx; i++)
+		n += forward_ring(w, plan, w->rx[i]);
+	fw_transmit_flush(&w->tx);
+	return n;
+}
+
+/* ---- running and waiting ---- */
+
+/* Empty rounds before a worker sleeps: a few microseconds of patience cost less than a wake-up. */
+#define PATIENCE 1000
+/* Nobody wakes a worker for a port without a descriptor; it looks again after this many milliseconds. */
+#define SLEEP_MS 1
+
+static void
+sleep_until_something_happens(struct fw_worker *w)
+{
+	struct pollfd fds[FW_PORTS_MAX + 1];
+	char drained[64];
+	unsigned n = 0, has_blind = 0;
+
+	fds[n++] = (struct pollfd){ .fd = w->wake[0], .events = POLLIN };
+	for (unsigned i = 0; i < w->n_rx; i++) {
+		if (w->rx[i]->fd >= 0)
+			fds[n++] = (struct pollfd){ .fd = w->rx[i]->fd, .events = POLLIN };
+		else
+			has_blind = 1;
+	}
+	lay_down_plan(w);
+	/* A neighbour that answered wakes us; so does stop. Back-pressure is looked at again like a port without descriptor. */
+	(void)poll(fds, n, has_blind || w->tx.waiting.n_busy > 0 ? SLEEP_MS : 1000);
+	while (read(w->wake[0], drained, sizeof drained) > 0)
+		;
+}
+
+/* All inputs at their end, or one port broken: nothing more will come of it. */
+static bool
+is_over(const struct fw_worker *w, enum fw_run *why)
+{
+	bool ended = w->n_rx > 0;
+
+	for (unsigned i = 0; i < w->tx.n_ports; i++) {
+		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->failed) {
+			*why = FW_RUN_FAILED;
+			return true;
+		}
+	}
+	for (unsigned i = 0; i < w->n_rx; i++)
+		ended &= w->rx[i]->ended;
+	*why = FW_RUN_ENDED;
+	return ended;
+}
+
+int
+fw_worker_run(struct fw_worker *w)
+{
+	enum fw_run why = FW_RUN_STOPPED;
+	unsigned idle = 0;
+
+	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
+		if (fw_worker_step(w) > 0) {
+			idle = 0;
+			continue;
+		}
+		if (is_over(w, &why))
+			break;
+		if (++idle >= PATIENCE) {
+			sleep_until_something_happens(w);
+			idle = 0;
+		}
+	}
+	lay_down_plan(w);
+	__atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
+	return (int)why;
+}
+
+void
+fw_worker_wake(struct fw_worker *w)
+{
+	/* A full pipe is as good as one more byte. */
+	ssize_t n = write(w->wake[1], "", 1);
+
+	(void)n;
+}
+
+void
+fw_worker_stop(struct fw_worker *w)
+{
+	__atomic_store_n(&w->stopping, true, __ATOMIC_RELEASE);
+	fw_worker_wake(w);
+}
+
+/* ---- life ---- */
+
+bool
+worker_add_rx(struct fw_worker *w, struct fw_queue *q)
+{
+	if (w->n_rx == FW_PORTS_MAX)
+		return false;
+	w->rx[w->n_rx++] = q;
+	return true;
+}
+
+bool
+worker_add_tx(struct fw_worker *w, struct fw_queue *q)
+{
+	struct fw_egress *e = w->tx.egress[q->port] == NULL ? calloc(1, sizeof *e) : NULL;
+
+	if (e == NULL)
+		return false;
+	e->queue = q;
+	w->tx.egress[q->port] = e;
+	if (w->tx.n_ports <= q->port)
+		w->tx.n_ports = q->port + 1;
+	return true;
+}
+
+static bool
+open_wake_pipe(struct fw_worker *w)
+{
+	if (pipe(w->wake) != 0) {
+		w->wake[0] = w->wake[1] = -1;
+		return false;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		if (fcntl(w->wake[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(w->wake[i], F_SETFD, FD_CLOEXEC) != 0)
+			return false;
+	return true;
+}
+
+struct fw_worker *
+worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_t *neighbours,
+    const struct fw_limits *limits)
+{
+	struct fw_worker *w = aligned_alloc(FW_CACHE_LINE, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	memset(w, 0, sizeof *w);
+	w->core = core;
+	w->published = published;
+	w->tx.neighbours = neighbours;
+	if (!open_wake_pipe(w) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
+	    !waiting_init(&w->tx.waiting, limits) ||
+	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
+	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
+	    !ring_init(&w->inject, limits->ring_slots, limits->frame_bytes)) {
+		worker_free(w);
+		return NULL;
+	}
+	w->tx.exporters = w->matcher.exporter_counts;
+	return w;
+}
+
+void
+worker_free(struct fw_worker *w)
+{
+	for (unsigned i = 0; i < FW_PORTS_MAX; i++)
+		free(w->tx.egress[i]);
+	if (w->wake[0] >= 0)
+		close(w->wake[0]);
+	if (w->wake[1] >= 0)
+		close(w->wake[1]);
+	match_free(&w->matcher);
+	stats_free(&w->stats);
+	waiting_free(&w->tx.waiting);
+	ring_free(&w->tx.punt);
+	ring_free(&w->tx.tap);
+	ring_free(&w->inject);
+	free(w);
+}

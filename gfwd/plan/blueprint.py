@@ -1,0 +1,63 @@
+"""What a plan is made from: the rule space, and everything that the rules do not say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gfwd.rules.model import ALL_PORTS, Address, Collector, Family, Ports, Prefix
+from gfwd.rules.space import RuleSpace
+
+EVERY_ADDRESS: tuple[Prefix, ...] = (Prefix(4, 0, 0), Prefix(6, 0, 0))
+"""Own addresses of a gfwd that takes every datagram it sees, as replay does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPort:
+    """A port of the core, by its place: port 0 comes first.
+
+    mac: source MAC of what leaves here, 6 bytes. keep_tags: VLAN tags stay, whichever port a frame came in by.
+    tags: the tags of what leaves here otherwise, 0, 4 or 8 bytes as they stand in the frame. mtu: longest IP packet
+    that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python.
+    """
+
+    mac: bytes = bytes(6)
+    keep_tags: bool = False
+    tags: bytes = b""
+    mtu: int = 0
+    punts: bool = False
+
+
+class Hop(NamedTuple):
+    """One address of a collector, and the way there: the port to leave by, and the neighbour slot of the next hop."""
+
+    address: Address
+    egress: int
+    neighbour: int
+
+
+class Route(NamedTuple):
+    """A collector: its counter slot, and its addresses in order of preference; none when its name has none."""
+
+    counter: int
+    hops: tuple[Hop, ...]
+
+    def hop_for(self, family: Family | None) -> Hop | None:
+        """The first address of this family, else the first of all: a copy of the other family is counted as such."""
+        same = (hop for hop in self.hops if hop.address.family == family)
+        return next(same, self.hops[0] if self.hops else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """All that a plan holds.
+
+    routes: every collector that a rule names. own: destination addresses that are ours. listen: UDP ports that are ours.
+    tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
+    """
+
+    space: RuleSpace
+    routes: Mapping[Collector, Route]
+    ports: tuple[PlanPort, ...]
+    own: tuple[Prefix, ...] = EVERY_ADDRESS
+    listen: Ports = ALL_PORTS
+    tap_every: int = 0

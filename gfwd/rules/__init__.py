@@ -1,0 +1,11 @@
+"""Rules: text → frozen objects → canonical text, and the space of (source, port) that they share out.
+
+fields.py     the text of one field → its meaning
+classic.py    the classic rules file → RuleSet
+model.py      RuleSet, Rule, Prefix, Collector: frozen objects that every spelling of the rules ends in
+canonical.py  RuleSet → the one text for it
+portmap.py    port → rule number, as sorted ranges
+space.py      RuleSet → RuleSpace: which rule wins where
+porttree.py   port → best rule so far, as a tree that can take steps back
+warnings.py   rules that can never win, and duplicates
+"""

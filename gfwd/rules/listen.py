@@ -1,0 +1,23 @@
+"""What gfwd listens on, against what the rules name: a `*` applies within the ports that gfwd listens on."""
+
+from gfwd.errors import Problem
+from gfwd.rules.model import ALL_PORTS, Ports, RuleSet, ports_text
+
+
+def narrowed(ruleset: RuleSet, listen: Ports) -> list[Problem]:
+    """A warning for each rule of which some ports never arrive, since nobody listens there."""
+    if listen == ALL_PORTS:
+        return []
+    return [
+        Problem(ruleset.path, rule.line, 1, _text(rule.ports, listen), "warning")
+        for rule in ruleset.rules
+        if not _covers(listen, rule.ports)
+    ]
+
+
+def _covers(listen: Ports, ports: Ports) -> bool:
+    return all(any(first <= low and high <= last for first, last in listen) for low, high in ports)
+
+
+def _text(ports: Ports, listen: Ports) -> str:
+    return f"of port {ports_text(ports)}, this rule gets only what gfwd listens on: {ports_text(listen)}"

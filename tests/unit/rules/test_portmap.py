@@ -1,0 +1,89 @@
+"""Port maps and the port tree, against dictionaries with one entry a port."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfwd.rules.portmap import NumberedRange, PortMap, best_of, number_at, paint, worst_of
+from gfwd.rules.porttree import PortTree
+
+NOBODY = 1000
+PORTS = range(40)
+
+raw_ranges = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 9), st.integers(0, 20)).map(lambda r: (r[0], r[0] + r[1], r[2])),
+    max_size=12,
+).map(lambda ranges: sorted(ranges, key=lambda numbered: numbered[2]))
+port_maps = raw_ranges.map(paint)
+
+
+def as_dict(ranges: list[NumberedRange] | PortMap) -> dict[int, int]:
+    """Port → number, the first range that has the port counting."""
+    numbers: dict[int, int] = {}
+    for first, last, number in ranges:
+        for port in range(first, last + 1):
+            numbers.setdefault(port, number)
+    return numbers
+
+
+@given(raw_ranges)
+def test_paint_keeps_what_was_painted_first(ranges: list[NumberedRange]) -> None:
+    painted = paint(ranges)
+    assert as_dict(painted) == as_dict(ranges)
+    assert all(left[1] < right[0] for left, right in pairwise(painted))
+
+
+@given(port_maps)
+def test_number_at(port_map: PortMap) -> None:
+    numbers = as_dict(port_map)
+    assert [number_at(port_map, port) for port in PORTS] == [numbers.get(port) for port in PORTS]
+
+
+@given(port_maps, port_maps)
+def test_best_of(one: PortMap, other: PortMap) -> None:
+    a, b = as_dict(one), as_dict(other)
+    assert as_dict(best_of(one, other)) == {port: min(a.get(port, 99), b.get(port, 99)) for port in a.keys() | b.keys()}
+
+
+@given(port_maps, port_maps)
+def test_worst_of(one: PortMap, other: PortMap) -> None:
+    a, b = as_dict(one), as_dict(other)
+    assert as_dict(worst_of(one, other)) == {port: max(a[port], b[port]) for port in a.keys() & b.keys()}
+
+
+# One tree serves all examples, as each takes back what it has laid: to make a tree is slow.
+TREE = PortTree(NOBODY)
+TREE.lay(((5, 9, 10), (20, 65535, 15)))
+questions = st.tuples(st.integers(0, 35), st.integers(0, 35), st.integers(0, 20)).map(
+    lambda q: (min(q[0], q[1]), max(q[0], q[1]), 2 * q[2] + 1)  # odd, as no rule is asked about its own number
+)
+
+
+@given(st.lists(port_maps.map(lambda m: tuple((a, b, 2 * n) for a, b, n in m)), max_size=4), questions)
+def test_tree_leaves_room_where_all_are_worse(layers: list[PortMap], question: NumberedRange) -> None:
+    lowest = {port: 10 if port <= 9 else 15 for port in (*range(5, 10), *range(20, 41))}
+    states = []
+    for layer in layers:
+        states.append((TREE.mark(), dict(lowest)))
+        TREE.lay(layer)
+        for port, number in as_dict(layer).items():
+            lowest[port] = min(lowest.get(port, NOBODY), number)
+    states.append((TREE.mark(), lowest))
+    first, last, number = question
+    for mark, expected in reversed(states):
+        TREE.go_back(mark)
+        has_room = any(expected.get(port, NOBODY) > number for port in range(first, last + 1))
+        assert TREE.leaves_room(first, last, number) == has_room
+
+
+def test_tree_at_the_ends() -> None:
+    tree = PortTree(NOBODY)
+    tree.lay(((0, 0, 1), (65535, 65535, 1)))
+    assert not tree.leaves_room(0, 0, 5) and not tree.leaves_room(65535, 65535, 5)
+    assert tree.leaves_room(0, 1, 5) and tree.leaves_room(65534, 65535, 5)
+    tree.lay(((0, 65535, 2),))
+    assert not tree.leaves_room(0, 65535, 5)
+    assert tree.leaves_room(1, 65534, 1)
+    tree.go_back(0)
+    assert tree.leaves_room(0, 0, 5)
