@@ -32,7 +32,7 @@ NETMAP_HEADERS = Path(".cache/netmap-headers")
 MODULE = "gfwd.native._core"
 LANGUAGE = ("-std=gnu11", "-fPIC", "-pthread", "-fvisibility=hidden", f"-I{NATIVE}")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
-OPTIMIZED = ("-O3", "-g")
+OPTIMIZED = ("-O3", "-fno-tree-vectorize", "-g")
 SANITIZED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

@@ -107,8 +107,13 @@ def udp(
 
 
 def options_header(size: int = 8) -> bytes:
-    """A hop-by-hop or destination options header of padding; chain() fills in its next-header field."""
-    return bytes((0, size // 8 - 1)) + bytes(size - 2)  # a byte 0 is Pad1, padding of one byte
+    """A hop-by-hop or destination options header of padding (RFC 8200 §4.2); chain() sets its next-header field."""
+    longest = 257  # of one PadN option
+    lengths = [longest] * ((size - 2) // longest) + [(size - 2) % longest]
+    padding = b"".join(
+        bytes((1, length - 2)) + bytes(length - 2) if length > 1 else bytes(length) for length in lengths
+    )
+    return bytes((0, size // 8 - 1)) + padding
 
 
 def routing_header(segments_left: int, size: int = 24) -> bytes:
@@ -284,14 +289,14 @@ def random_rules(rng: Random, egress_ports: int = 1) -> RuleSet:
 
 def _random_neighbour(rng: Random, at: int, egress_ports: int) -> Neighbour:
     state: State = rng.choice(("ready", "ready", "ready", "ready", "pending", "failed"))
-    return Neighbour(state, bytes.fromhex("0200000000c0")[:5] + bytes((0xC0 + at,)), rng.randrange(egress_ports))
+    return Neighbour(state, bytes((2, 0, 0, 0, 0, 0xC0 + at)), rng.randrange(egress_ports))
 
 
 def _random_collectors(rng: Random, neighbours: int) -> tuple[Collector, ...]:
     collectors: list[Collector] = []
     for at in range(rng.randint(1, 8)):
         family = rng.choice((4, 4, 6))
-        address = COLLECTORS[family] + rng.randrange(1, 65535)
+        address = COLLECTORS[family] + rng.randrange(1, 8190) * 8 + at  # no two alike
         host = address_text(family, address)
         known = True
         if rng.random() < 0.25:
@@ -415,7 +420,7 @@ def random_world(rng: Random) -> World:
 
 def _random_port(rng: Random, at: int) -> TwinPort:
     return TwinPort(
-        mac=bytes.fromhex("0200000000") + bytes((at + 1,)),
+        mac=bytes((2, 0, 0, 0, 0, at + 1)),
         keep_tags=rng.random() < 0.2,
         tags=rng.choice(((), (), ((0x8100, 30),), ((0x88A8, 0x6064), (0x8100, 0xEFFF)))),
         mtu=rng.choice((0, 1500, 1500, 576, 9000)),

@@ -20,7 +20,7 @@ fill(struct fw_port *in, const uint8_t *frames, uint32_t n, uint32_t frame_bytes
 {
 	unsigned filled = 0;
 
-	while (port_mem_arrive(in, 0, frames + (size_t)*cursor * frame_bytes, frame_bytes, 0)) {
+	while (port_mem_arrive(in, 0, frames + (size_t)*cursor * frame_bytes, frame_bytes)) {
 		*cursor = *cursor + 1 == n ? 0 : *cursor + 1;
 		filled++;
 	}
@@ -90,25 +90,17 @@ step_swapper(void *state)
 {
 	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
 	struct swapper *s = state;
-	struct fw_frame frames[FW_BURST], places[FW_BURST];
+	struct fw_frame frames[FW_BURST];
 	unsigned total = 0, n, room;
 
 	do {
 		n = s->in->ops->rx(s->in, frames, FW_BURST);
-		room = n > 0 ? s->out->ops->tx(s->out, places, n) : 0;
+		room = n > 0 ? s->out->ops->room(s->out, n) : 0;
 		if (room < n)
 			n = room;
-		for (unsigned i = 0; i < n; i++) {
-			uint32_t buf = places[i].buf;
-
+		for (unsigned i = 0; i < n; i++)
 			memcpy(frames[i].data, macs, sizeof macs);
-			places[i].buf = frames[i].buf;
-			places[i].len = frames[i].len;
-			places[i].time = frames[i].time;
-			frames[i].buf = buf;
-		}
-		if (n > 0)
-			s->out->ops->tx_done(s->out, places, n);
+		s->out->ops->send(s->out, frames, n);
 		s->in->ops->rx_done(s->in, frames, n);
 		total += n;
 	} while (n == FW_BURST && total < s->in->slots);

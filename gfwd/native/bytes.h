@@ -44,6 +44,13 @@ load32(const uint8_t *p)
 	return v;
 }
 
+/* The word that load32() gives where these four bytes lie. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define AS_LOADED32(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#else
+#define AS_LOADED32(a, b, c, d) ((uint32_t)(d) | (uint32_t)(c) << 8 | (uint32_t)(b) << 16 | (uint32_t)(a) << 24)
+#endif
+
 static inline void
 store16(uint8_t *p, uint16_t v)
 {

@@ -7,28 +7,25 @@
 #ifndef GFWD_CHECKSUM_H
 #define GFWD_CHECKSUM_H
 
+#include <stdbool.h>
+
 #include "bytes.h"
 
-/* Folds a sum into 16 bits by adding the carries back (RFC 1071 §4.1). */
+/* Folds a sum below 2^36 into 16 bits by adding the carries back (RFC 1071 §4.1). */
 static inline uint16_t
 csum_fold(uint64_t sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
+	uint32_t s = (uint32_t)(sum & 0xffff) + (uint32_t)(sum >> 16 & 0xffff) + (uint32_t)(sum >> 32);
+
+	s = (s & 0xffff) + (s >> 16);
+	return (uint16_t)(s + (s >> 16));
 }
 
-/* Sum over a whole number of 32-bit words. */
-static inline uint64_t
-csum_words(const uint8_t *p, unsigned bytes)
+/* Whether a sum folds to 0xffff, as that over a header and its checksum must: it is a multiple of 0xffff, and not 0. */
+static inline bool
+csum_holds(uint64_t sum)
 {
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < bytes; i += 4)
-		sum += load32(p + i);
-	return sum;
+	return sum % 0xffff == 0 && sum != 0;
 }
 
 /* What one changed field adds to a checksum's sum: ~m + m' of RFC 1624, equation 3. */

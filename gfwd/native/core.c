@@ -409,15 +409,15 @@ fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t byt
 }
 
 int
-fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time)
+fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes)
 {
-	return port_mem_arrive(core_port(core, port), ring, frame, bytes, time);
+	return port_mem_arrive(core_port(core, port), ring, frame, bytes);
 }
 
 int
-fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time)
+fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room)
 {
-	return port_mem_leave(core_port(core, port), ring, frame, room, time);
+	return port_mem_leave(core_port(core, port), ring, frame, room);
 }
 
 /* ---- sums ---- */

@@ -303,15 +303,15 @@ class Core(AbstractContextManager["Core"]):
 
     # ---- the wire behind a memory port ----
 
-    def arrive(self, port: int, frame: bytes, ring: int = 0, time: int = 0) -> bool:
+    def arrive(self, port: int, frame: bytes, ring: int = 0) -> bool:
         """A frame arrives at a memory port; False: its ring is full, or the frame is longer than a buffer."""
-        return bool(lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame), time))
+        return bool(lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame)))
 
-    def leave(self, port: int, ring: int = 0) -> tuple[bytes, int] | None:
-        """A frame that has left through a memory port, and its time stamp; None: there is none."""
-        buffer, time = _room(), ffi.new("uint64_t *")
-        n = lib.fw_mem_leave(self._core, port, ring, buffer, _RECORD_ROOM, time)
-        return None if n < 0 else (bytes(ffi.buffer(buffer, n)), int(time[0]))
+    def leave(self, port: int, ring: int = 0) -> bytes | None:
+        """A frame that has left through a memory port; None: there is none."""
+        buffer = _room()
+        n = lib.fw_mem_leave(self._core, port, ring, buffer, _RECORD_ROOM)
+        return None if n < 0 else bytes(ffi.buffer(buffer, n))
 
     # ---- measuring ----
 

@@ -99,10 +99,10 @@ struct fw_plan_segment6 {
 	uint64_t node;
 };
 
-/* An address is ours when (address & mask) == value. */
+/* An address is ours when (address & mask) == value, all three in network order. */
 struct fw_plan_own4 {
-	uint32_t value;
-	uint32_t mask;
+	uint8_t value[4];
+	uint8_t mask[4];
 };
 
 struct fw_plan_own6 {
@@ -253,8 +253,8 @@ const char *fw_port_error(struct fw_core *core, unsigned port);
 int fw_port_close(struct fw_core *core, unsigned port, char *error);
 
 /* The wire behind a memory port: a frame that arrives (0: the ring is full) and one that left (its length; -1: none). */
-int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time);
-int fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time);
+int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes);
+int fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room);
 
 /* Workers. A ring belongs to one worker. */
 struct fw_worker *fw_worker_new(struct fw_core *core, char *error);

@@ -75,55 +75,52 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 
 /* ---- exporters ---- */
 
-static inline uint64_t
+static inline uint32_t
 hash(uint64_t seed, uint64_t src_hi, uint64_t src_lo, uint64_t rest)
 {
 	uint64_t h = (src_lo ^ seed) * 0x9e3779b97f4a7c15;
 
-	h ^= h >> 32;
-	h = (h ^ src_hi ^ rest << 48) * 0xd6e8feb86659fd93;
-	return h ^ h >> 32;
+	h = (h ^ h >> 32 ^ src_hi ^ rest) * 0xd6e8feb86659fd93;
+	return (uint32_t)(h >> 32);
 }
 
-static void
-write_address(struct fw_exporter *e, const struct fw_packet *p)
+static inline bool
+is_key(const struct fw_key *a, const struct fw_key *b)
 {
-	e->family = p->family;
-	for (unsigned i = 0; i < 16; i++) {
-		uint64_t half = i < 8 ? p->src_hi : p->src_lo;
-
-		if (p->family == 6)
-			e->address[i] = (uint8_t)(half >> (56 - i % 8 * 8));
-		else if (i < 4)
-			e->address[i] = (uint8_t)(p->src_lo >> (24 - i * 8));
-	}
-}
-
-static bool
-is_exporter(const struct fw_exporter *e, const struct fw_exporter *wanted)
-{
-	return e->family == wanted->family && memcmp(e->address, wanted->address, sizeof e->address) == 0;
+	return a->src_lo == b->src_lo && a->rest == b->rest && a->src_hi == b->src_hi;
 }
 
 /* The exporter's number; a new one gets the next, and 0 once the table is full. */
 static uint32_t
-exporter_of(struct fw_matcher *m, const struct fw_packet *p)
+exporter_of(struct fw_matcher *m, const struct fw_key *key)
 {
-	struct fw_exporter wanted = { 0 };
-	uint32_t i = (uint32_t)hash(m->seed, p->src_hi, p->src_lo, p->family) & m->index_mask;
+	struct fw_key exporter = { key->src_hi, key->src_lo, key_family(key) };
+	uint32_t i = hash(m->seed, key->src_hi, key->src_lo, 0) & m->index_mask;
 
-	write_address(&wanted, p);
 	/* The index is at most half full, so the walk ends soon. */
 	for (; m->exporter_index[i] != 0; i = (i + 1) & m->index_mask)
-		if (is_exporter(&m->exporters[m->exporter_index[i]], &wanted))
+		if (is_key(&m->exporters[m->exporter_index[i]], &exporter))
 			return m->exporter_index[i];
 	if (m->n_exporters > m->max_exporters)
 		return 0;
-	m->exporters[m->n_exporters] = wanted;
+	m->exporters[m->n_exporters] = exporter;
 	m->exporter_index[i] = m->n_exporters;
 	/* Who reads the table meanwhile sees whole entries only. */
 	__atomic_store_n(&m->n_exporters, m->n_exporters + 1, __ATOMIC_RELEASE);
 	return m->n_exporters - 1;
+}
+
+static void
+write_address(uint8_t *to, const struct fw_key *key)
+{
+	bool is_v6 = key_family(key) == 6;
+	unsigned bytes = is_v6 ? 16 : 4;
+
+	for (unsigned i = 0; i < bytes; i++) {
+		unsigned from_end = bytes - 1 - i;
+
+		to[i] = (uint8_t)((from_end < 8 ? key->src_lo : key->src_hi) >> from_end % 8 * 8);
+	}
 }
 
 uint32_t
@@ -132,9 +129,12 @@ match_read_exporters(const struct fw_matcher *m, struct fw_exporter *list, uint3
 	uint32_t there = __atomic_load_n(&m->n_exporters, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; i < there && i < n; i++) {
-		list[i] = m->exporters[i];
-		list[i].packets = __atomic_load_n(&m->exporter_counts[i].packets, __ATOMIC_RELAXED);
-		list[i].bytes = __atomic_load_n(&m->exporter_counts[i].bytes, __ATOMIC_RELAXED);
+		list[i] = (struct fw_exporter){
+			.family = key_family(&m->exporters[i]),
+			.packets = __atomic_load_n(&m->exporter_counts[i].packets, __ATOMIC_RELAXED),
+			.bytes = __atomic_load_n(&m->exporter_counts[i].bytes, __ATOMIC_RELAXED),
+		};
+		write_address(list[i].address, &m->exporters[i]);
 	}
 	return there;
 }
@@ -148,18 +148,6 @@ match_read_exporters(const struct fw_matcher *m, struct fw_exporter *list, uint3
 #define FLOW_WAYS 4
 #define FLOW_LAST (FLOW_WAYS - 1)
 
-static inline uint64_t
-flow_key(uint32_t generation, uint16_t dport, uint16_t family)
-{
-	return (uint64_t)generation << 32 | (uint32_t)dport << 16 | family;
-}
-
-static inline bool
-is_flow(const struct fw_flow *f, const struct fw_packet *p, uint64_t key)
-{
-	return f->src_lo == p->src_lo && flow_key(f->generation, f->dport, f->family) == key && f->src_hi == p->src_hi;
-}
-
 static void
 promote(struct fw_matcher *m, struct fw_flow *set)
 {
@@ -170,33 +158,12 @@ promote(struct fw_matcher *m, struct fw_flow *set)
 	set[FLOW_LAST] = f;
 }
 
-/* A miss: ask the plan, and remember. */
-static void
-look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, struct fw_packet *p)
-{
-	unsigned way = 0;
-
-	p->rule = match_lookup(plan, p->family, p->src_hi, p->src_lo, p->dport);
-	p->exporter = exporter_of(m, p);
-	while (way < FLOW_LAST && set[way].generation == plan->generation)
-		way++;
-	set[way] = (struct fw_flow){
-		.src_hi = p->src_hi,
-		.src_lo = p->src_lo,
-		.generation = plan->generation,
-		.dport = p->dport,
-		.family = p->family,
-		.rule = p->rule,
-		.exporter = p->exporter,
-	};
-}
-
-/* False: not in the cache. */
+/* Answers from the cache; false: it has none. */
 static inline bool
-look_in_cache(struct fw_matcher *m, struct fw_flow *set, uint64_t key, struct fw_packet *p)
+look_in_cache(struct fw_matcher *m, struct fw_flow *set, struct fw_packet *p)
 {
 	for (unsigned way = 0; way < FLOW_WAYS; way++) {
-		if (!is_flow(&set[way], p, key))
+		if (!is_key(&set[way].key, &p->key))
 			continue;
 		p->rule = set[way].rule;
 		p->exporter = set[way].exporter;
@@ -205,6 +172,19 @@ look_in_cache(struct fw_matcher *m, struct fw_flow *set, uint64_t key, struct fw
 		return true;
 	}
 	return false;
+}
+
+/* A miss: ask the plan, and remember. */
+static void
+look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, struct fw_packet *p)
+{
+	unsigned way = 0;
+
+	p->rule = match_lookup(plan, key_family(&p->key), p->key.src_hi, p->key.src_lo, key_dport(&p->key));
+	p->exporter = exporter_of(m, &p->key);
+	while (way < FLOW_LAST && set[way].key.rest >> 32 == plan->generation)
+		way++;
+	set[way] = (struct fw_flow){ p->key, p->rule, p->exporter };
 }
 
 void
@@ -218,16 +198,16 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 
 		if (unlikely(p->fate != FW_FORWARD))
 			continue;
-		p->slot = ((uint32_t)hash(m->seed, p->src_hi, p->src_lo, p->dport) & m->set_mask) * FLOW_WAYS;
-		__builtin_prefetch(&m->flows[p->slot]);
+		p->set = (hash(m->seed, p->key.src_hi, p->key.src_lo, p->key.rest) & m->set_mask) * FLOW_WAYS;
+		__builtin_prefetch(&m->flows[p->set]);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct fw_packet *p = &packets[i];
-		struct fw_flow *set = &m->flows[p->slot];
+		struct fw_flow *set = &m->flows[p->set];
 
 		if (unlikely(p->fate != FW_FORWARD))
 			continue;
-		if (likely(look_in_cache(m, set, flow_key(plan->generation, p->dport, p->family), p))) {
+		if (likely(look_in_cache(m, set, p))) {
 			hits++;
 		} else {
 			look_up(m, plan, set, p);

@@ -7,13 +7,9 @@
 
 #include "parse.h"
 
-/* One remembered answer. An entry of another generation than the plan's is no answer: publishing empties the cache. */
+/* One remembered answer. Its key holds the plan's generation: publishing a plan empties the cache. */
 struct fw_flow {
-	uint64_t src_hi;
-	uint64_t src_lo;
-	uint32_t generation;		/* 0: never used; plans start at 1 */
-	uint16_t dport;
-	uint16_t family;
+	struct fw_key key;		/* all 0: never used */
 	uint32_t rule;
 	uint32_t exporter;
 };
@@ -25,7 +21,7 @@ struct fw_matcher {
 	uint32_t turn;			/* which kept place the next promotion takes */
 	uint64_t seed;
 	/* Exporters, in the order of their first datagram; number 0 is all that found no room. */
-	struct fw_exporter *exporters;
+	struct fw_key *exporters;	/* .rest is the family alone */
 	struct fw_count *exporter_counts;
 	uint32_t n_exporters;
 	uint32_t max_exporters;

@@ -18,10 +18,8 @@ struct fw_nmring {
 	void (*sync)(struct fw_nmring *);
 };
 
-extern const struct fw_queue_ops nmring_ops;
-
-/* ring.num_slots and nr_buf_size are taken over; times may be NULL. */
-void nmring_init(struct fw_nmring *, struct netmap_ring *, const void *region, uint32_t n_buffers, uint32_t port,
+/* Slots, buffers and their size are the ring's; buffers from first_spare on are in no ring (TX only). */
+void nmring_init(struct fw_nmring *, struct netmap_ring *, uint32_t n_buffers, uint32_t first_spare, uint32_t port,
     void (*sync)(struct fw_nmring *));
 
 #endif

@@ -11,20 +11,44 @@
 #define ETHER_BYTES 14U
 #define VLAN_TAG_BYTES 4U
 
-struct fw_packet {
+/* What an exact match compares: source address, and everything else in one word. */
+struct fw_key {
 	uint64_t src_hi;		/* source address, host order; IPv4: 0 … */
 	uint64_t src_lo;		/* … and the address */
-	uint16_t dport;			/* UDP destination port */
-	uint8_t family;			/* 4 or 6 */
-	uint8_t fate;			/* enum fw_fate; FW_FORWARD: goes on to match */
+	uint64_t rest;			/* see key_rest() */
+};
+
+/* An answer holds for one plan: its generation is part of what is compared. */
+static inline uint64_t
+key_rest(uint32_t generation, uint16_t dport, uint8_t family)
+{
+	return (uint64_t)generation << 32 | (uint32_t)dport << 16 | family;
+}
+
+static inline uint16_t
+key_dport(const struct fw_key *key)
+{
+	return (uint16_t)(key->rest >> 16);
+}
+
+static inline uint8_t
+key_family(const struct fw_key *key)
+{
+	return (uint8_t)key->rest;
+}
+
+struct fw_packet {
+	struct fw_key key;
 	uint16_t ip;			/* offset of the IP header */
 	uint16_t udp;			/* offset of the UDP header */
 	uint32_t ip_bytes;		/* length of the IP packet, for the MTU */
+	uint32_t fate;			/* enum fw_fate; FW_FORWARD: goes on to match */
 	uint32_t rule;			/* set by match: number in the plan */
 	uint32_t exporter;		/* set by match: place in the worker's table */
-	uint32_t slot;			/* match's own */
+	uint32_t set;			/* match's own */
 };
 
+/* Sets .fate of n packets, and all before it in those that go on. */
 void fw_parse(const struct fw_plan *, uint32_t in_port, const struct fw_frame *, struct fw_packet *, unsigned n);
 
 #endif

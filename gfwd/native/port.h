@@ -1,20 +1,18 @@
 /*
  * The contract of a port: a place where frames come in or go out in bursts, without being copied.
  *
- * A queue is one direction of one ring. The worker borrows frames from an RX queue and places from a TX queue, works on
- * them in two plain arrays, and gives both back:
+ * A queue is one direction of one ring. The worker borrows frames from an RX queue, works on them where they lie, and
+ * sends them by handing over their buffers; for every buffer that a TX queue takes it gives one back:
  *
  *     n = rx(in, frames, …)           frames that arrived, still the port's
- *     m = tx(out, places, …)          free buffers to send from, still the port's
- *     places[j] ⇄ frames[i]           swap .data and .buf: the frame leaves in the buffer that it came in,
- *                                     and the place's own buffer takes its turn at receiving (same region only);
- *                                     or write a copy into places[j].data
- *     tx_done(out, places, j)         send the first j, in order
- *     rx_done(in, frames, i)          the first i are dealt with; their slots go back to the card
+ *     room(out, …)                    how many can be sent now
+ *     send(out, frames, j)            takes j buffers and leaves j others in their place, of frames sent long ago
+ *     rx_done(in, frames, n)          the slots go back to the card, with the buffers that are in frames[] now
  *     flush(out)                      what was sent must be on its way now
  *
  * So netmap exchanges buf_idx between two slots, AF_XDP moves a frame's address, a capture file reads and writes, and none
- * of them is called once per frame.
+ * of them is called once per frame. A copy for a further collector is written into a spare buffer of the TX queue's region
+ * and sent like any other frame; the buffer that comes back for it is the next spare.
  */
 #ifndef GFWD_PORT_H
 #define GFWD_PORT_H
@@ -22,6 +20,9 @@
 #include <stdbool.h>
 
 #include "fw.h"
+
+/* Spare buffers of a TX queue: so many copies can be made before the frames so far must be handed over. */
+#define FW_SPARES 64U
 
 /* frame.len of a frame that the port could not hand out whole: there is nothing at .data. */
 #define FW_FRAME_TOO_BIG UINT32_MAX
@@ -40,23 +41,31 @@ struct fw_queue_ops {
 	unsigned (*rx)(struct fw_queue *, struct fw_frame *frames, unsigned max);
 	/* The first n frames of the last rx() are dealt with. A changed .buf is the slot's new buffer. */
 	void (*rx_done)(struct fw_queue *, const struct fw_frame *frames, unsigned n);
-	/* Up to max places. Asking again before tx_done() gives the same ones. Fewer: the ring is full, also after a flush. */
-	unsigned (*tx)(struct fw_queue *, struct fw_frame *places, unsigned max);
-	void (*tx_done)(struct fw_queue *, const struct fw_frame *places, unsigned n);
+	/* How many frames can be sent now. Fewer than wanted: the ring is full, also after a flush. */
+	unsigned (*room)(struct fw_queue *, unsigned wanted);
+	/* Sends n frames, no more than there is room for, in order. Only .buf changes: it is the buffer given back. */
+	void (*send)(struct fw_queue *, struct fw_frame *frames, unsigned n);
 	void (*flush)(struct fw_queue *);
 };
 
 struct fw_queue {
 	const struct fw_queue_ops *ops;
-	const void *region;		/* buffers move between queues of one region; NULL: they never do */
+	uint8_t *buffers;		/* buffer b lies at buffers + b × buffer_bytes; equal pointers: one region */
 	uint32_t buffer_bytes;
-	uint32_t slots;			/* no more than slots - 1 places can ever be free at once */
+	uint32_t slots;			/* no more than slots - 1 frames can ever be sent at once */
 	uint32_t port;			/* number of the port that it belongs to */
+	uint32_t first_spare;		/* TX: FW_SPARES buffers from here on are in no ring */
 	int fd;				/* poll() wakes when something is to be done; -1: has none */
 	bool ended;			/* nothing will come any more (end of a capture) */
 	bool failed;			/* the port is broken; its error says why */
 	bool taken;			/* a worker has it */
 };
+
+static inline uint8_t *
+queue_buffer(const struct fw_queue *q, uint32_t buf)
+{
+	return q->buffers + (size_t)buf * q->buffer_bytes;
+}
 
 /* One port, whatever its kind. The kinds embed it as their first member. */
 struct fw_port {

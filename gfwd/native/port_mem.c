@@ -45,7 +45,7 @@ sync_tx(struct fw_nmring *nm)
 /* ---- the wire ---- */
 
 bool
-port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time)
+port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint32_t bytes)
 {
 	struct mem_ring *r = &((struct mem_port *)port)->rx[ring];
 	struct netmap_ring *nmr = r->nm.ring;
@@ -57,13 +57,12 @@ port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint3
 	memcpy(NETMAP_BUF(nmr, slot->buf_idx), frame, bytes);
 	slot->len = (uint16_t)bytes;
 	slot->flags = 0;
-	r->nm.times[r->card] = time;
 	__atomic_store_n(&r->card, next, __ATOMIC_RELEASE);
 	return true;
 }
 
 int
-port_mem_leave(struct fw_port *port, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time)
+port_mem_leave(struct fw_port *port, unsigned ring, uint8_t *frame, uint32_t room)
 {
 	struct mem_ring *r = &((struct mem_port *)port)->tx[ring];
 	struct netmap_ring *nmr = r->nm.ring;
@@ -73,7 +72,6 @@ port_mem_leave(struct fw_port *port, unsigned ring, uint8_t *frame, uint32_t roo
 	if (r->card == __atomic_load_n(&r->released, __ATOMIC_ACQUIRE))
 		return -1;
 	memcpy(frame, NETMAP_BUF(nmr, slot->buf_idx), slot->len < room ? slot->len : room);
-	*time = r->nm.times[r->card];
 	__atomic_store_n(&r->card, nm_ring_next(nmr, r->card), __ATOMIC_RELEASE);
 	return bytes;
 }
@@ -120,10 +118,6 @@ mem_free(struct fw_port *port)
 {
 	struct mem_port *p = (struct mem_port *)port;
 
-	for (unsigned i = 0; i < p->n_rings; i++) {
-		free(p->rx[i].nm.times);
-		free(p->tx[i].nm.times);
-	}
 	free(p->rx);
 	free(p->tx);
 	free(p);
@@ -135,15 +129,6 @@ static const struct fw_port_ops mem_ops = {
 	.close = mem_close,
 	.free = mem_free,
 };
-
-static bool
-ring_init(struct mem_ring *r, struct netmap_ring *nmr, struct fw_region *region, uint32_t port,
-    void (*sync)(struct fw_nmring *))
-{
-	nmring_init(&r->nm, nmr, region, region->n_buffers, port, sync);
-	r->nm.times = calloc(nmr->num_slots, sizeof *r->nm.times);
-	return r->nm.times != NULL;
-}
 
 static struct mem_ring *
 rings_new(unsigned n)
@@ -161,7 +146,6 @@ port_mem_new(struct fw_region *region, uint32_t number, unsigned ring_pairs)
 {
 	struct mem_port *p = calloc(1, sizeof *p);
 	struct netmap_if *nifp;
-	bool ok = true;
 
 	if (p == NULL)
 		return NULL;
@@ -178,12 +162,9 @@ port_mem_new(struct fw_region *region, uint32_t number, unsigned ring_pairs)
 	}
 	p->n_rings = ring_pairs;
 	for (unsigned i = 0; i < ring_pairs; i++) {
-		ok &= ring_init(&p->rx[i], NETMAP_RXRING(nifp, i), region, number, sync_rx);
-		ok &= ring_init(&p->tx[i], NETMAP_TXRING(nifp, i), region, number, sync_tx);
-	}
-	if (!ok) {
-		mem_free(&p->port);
-		return NULL;
+		nmring_init(&p->rx[i].nm, NETMAP_RXRING(nifp, i), region->n_buffers, 0, number, sync_rx);
+		nmring_init(&p->tx[i].nm, NETMAP_TXRING(nifp, i), region->n_buffers, region_spares(region), number,
+		    sync_tx);
 	}
 	return &p->port;
 }

@@ -12,9 +12,9 @@
 struct fw_port *port_mem_new(struct fw_region *, uint32_t number, unsigned ring_pairs);
 
 /* A frame arrives: false when the ring is full or the frame is longer than a buffer. */
-bool port_mem_arrive(struct fw_port *, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time);
+bool port_mem_arrive(struct fw_port *, unsigned ring, const uint8_t *frame, uint32_t bytes);
 /* A frame has left: its length, or -1 when there is none. No more than `room` bytes are copied. */
-int port_mem_leave(struct fw_port *, unsigned ring, uint8_t *frame, uint32_t room, uint64_t *time);
+int port_mem_leave(struct fw_port *, unsigned ring, uint8_t *frame, uint32_t room);
 /* All frames that wait to leave are gone, unread; how many they were. */
 unsigned port_mem_discard(struct fw_port *, unsigned ring);
 

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -33,7 +32,7 @@ region_new(unsigned rings, unsigned slots, unsigned buffer_bytes)
 	r->rings = rings;
 	r->slots = slots;
 	r->buffer_bytes = (uint32_t)round_up(buffer_bytes, 64);
-	r->n_buffers = rings * slots + FIRST_BUFFER;
+	r->n_buffers = FIRST_BUFFER + rings * (slots + FW_SPARES);
 	r->ring_bytes = round_up(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot), 4096);
 	rings_start = round_up((size_t)rings * INTERFACE_BYTES, 4096);
 	r->buffers = rings_start + rings * r->ring_bytes;
@@ -108,4 +107,11 @@ region_interface(struct fw_region *r, unsigned tx_rings, unsigned rx_rings)
 		set64(&nifp->ring_ofs[i], (int64_t)(new_ring(r, i < tx_rings) - offset));
 	r->interfaces_used++;
 	return nifp;
+}
+
+uint32_t
+region_spares(struct fw_region *r)
+{
+	r->spares_used += FW_SPARES;
+	return r->n_buffers - r->spares_used;
 }

@@ -8,7 +8,7 @@
 
 #include <net/netmap_user.h>
 
-#include "fw.h"
+#include "port.h"
 
 struct fw_region {
 	struct fw_region *next;		/* the core's list */
@@ -22,6 +22,7 @@ struct fw_region {
 	uint32_t slots;			/* of each ring */
 	uint32_t buffer_bytes;
 	uint32_t n_buffers;		/* their numbers are below this */
+	uint32_t spares_used;		/* buffers given away that are in no ring, from the end of the numbers down */
 };
 
 /* Returns NULL with errno set. */
@@ -30,5 +31,8 @@ void region_free(struct fw_region *);
 
 /* A new interface with rings and buffers of its own; NULL: no rings are left for it. */
 struct netmap_if *region_interface(struct fw_region *, unsigned tx_rings, unsigned rx_rings);
+
+/* The first of FW_SPARES buffers that are in no ring. There are as many times that as there are rings. */
+uint32_t region_spares(struct fw_region *);
 
 #endif

@@ -9,26 +9,19 @@
 
 /* ---- Ethernet ---- */
 
-/* How many VLAN tag bytes a copy of this packet has when it leaves. */
-static inline uint32_t
-rewrite_tags_bytes(const struct fw_packet *p, const struct fw_plan_port *out, bool keeps_tags)
-{
-	return keeps_tags ? p->ip - ETHER_BYTES : out->tags_bytes;
-}
-
 /*
  * Exchanges the VLAN tags for the egress port's: what follows them moves, the EtherType stays before the IP header.
- * The buffer has room for `*len` plus the difference.
+ * The buffer has room for the difference. Returns the new length of the frame, and moves *ip along.
  */
-static inline void
-rewrite_tags(uint8_t *frame, uint32_t *len, uint16_t *ip, const struct fw_plan_port *out)
+static inline uint32_t
+rewrite_tags(uint8_t *frame, uint32_t len, uint16_t *ip, const struct fw_plan_port *out)
 {
 	uint32_t type_before = *ip - 2U, type_after = ETHER_BYTES - 2U + out->tags_bytes;
 
-	memmove(frame + type_after, frame + type_before, *len - type_before);
+	memmove(frame + type_after, frame + type_before, len - type_before);
 	memcpy(frame + ETHER_BYTES - 2, out->tags, out->tags_bytes);
-	*len += type_after - type_before;
 	*ip = (uint16_t)(type_after + 2);
+	return len + type_after - type_before;
 }
 
 /* The neighbour's word holds its MAC in its first six bytes. */
@@ -59,16 +52,18 @@ rewrite_udp(uint8_t *udp, const struct fw_plan_target *t, unsigned family, uint6
 
 /* ---- IP ---- */
 
+/* TTL and protocol share a word of the header checksum: one less in the TTL's byte is this, ~m + m', whatever they are. */
+#define TTL_CHANGE ((uint16_t)~load16((const uint8_t[2]){ 1, 0 }))
+
 static inline void
 rewrite_ipv4(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 {
 	uint32_t address = load32(t->address);
 	uint64_t change = csum_change32(load32(ip + 16), address);
-	uint16_t ttl_before = load16(ip + 8);	/* TTL and protocol share a word of the checksum */
 
 	memcpy(ip + 16, &address, sizeof address);
 	ip[8]--;
-	store16(ip + 10, csum_update(load16(ip + 10), change + csum_change16(ttl_before, load16(ip + 8))));
+	store16(ip + 10, csum_update(load16(ip + 10), change + TTL_CHANGE));
 	rewrite_udp(udp, t, 4, change);
 }
 
@@ -84,23 +79,20 @@ rewrite_ipv6(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 	rewrite_udp(udp, t, 6, change);
 }
 
-/* All of it. Returns the new length of the frame. */
+/* All of it. `exchanges_tags`: the frame does not leave with the tags that it has. Returns the frame's new length. */
 static inline uint32_t
 fw_rewrite(uint8_t *frame, uint32_t len, const struct fw_packet *p, const struct fw_plan_target *t,
-    const struct fw_plan_port *out, bool keeps_tags, uint64_t neighbour)
+    const struct fw_plan_port *out, bool exchanges_tags, uint64_t neighbour)
 {
-	uint16_t ip = p->ip;
-	uint32_t udp_offset = (uint32_t)(p->udp - p->ip);
+	uint16_t ip = p->ip, udp = (uint16_t)(p->udp - p->ip);
 
-	if (unlikely(rewrite_tags_bytes(p, out, keeps_tags) != ip - ETHER_BYTES))
-		rewrite_tags(frame, &len, &ip, out);
-	else if (unlikely(!keeps_tags && out->tags_bytes != 0))
-		memcpy(frame + ETHER_BYTES - 2, out->tags, out->tags_bytes);
+	if (unlikely(exchanges_tags))
+		len = rewrite_tags(frame, len, &ip, out);
 	rewrite_macs(frame, neighbour, out);
-	if (likely(p->family == 4))
-		rewrite_ipv4(frame + ip, frame + ip + udp_offset, t);
+	if (likely(t->family == 4))
+		rewrite_ipv4(frame + ip, frame + ip + udp, t);
 	else
-		rewrite_ipv6(frame + ip, frame + ip + udp_offset, t);
+		rewrite_ipv6(frame + ip, frame + ip + udp, t);
 	return len;
 }
 

@@ -1,112 +1,146 @@
 #include "rewrite.h"
 #include "transmit.h"
 
-/* ---- places to send from ---- */
+/* ---- sending ---- */
 
+/* Sends what is ready. Every buffer that comes back goes where the one that left came from. */
 static void
 hand_over(struct fw_egress *e)
 {
-	if (e->n_filled > 0)
-		e->queue->ops->tx_done(e->queue, e->places, e->n_filled);
-	e->n_places = e->n_filled = 0;
+	unsigned n = e->n_out;
+
+	if (n == 0)
+		return;
+	e->n_out = 0;
+	e->queue->ops->send(e->queue, e->out, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (likely(e->origin[i] != NULL))
+			e->origin[i]->buf = e->out[i].buf;
+		else
+			e->spares[e->n_spares++] = e->out[i].buf;
+	}
 }
 
-/* How many places are free; the port is asked for more when they are fewer than wanted. */
+static unsigned
+ask_for_room(struct fw_egress *e, unsigned wanted)
+{
+	hand_over(e);
+	e->room = e->queue->ops->room(e->queue, wanted);
+	if (e->room > FW_OUT)
+		e->room = FW_OUT;
+	return e->room;
+}
+
+/* How many frames can be added; the port is asked when they are fewer than wanted. */
 static inline unsigned
 room(struct fw_egress *e, unsigned wanted)
 {
-	if (unlikely(e->n_places - e->n_filled < wanted)) {
+	return likely(e->room >= wanted) ? e->room : ask_for_room(e, wanted);
+}
+
+/* There is room for one. */
+static inline struct fw_frame *
+add(struct fw_egress *e, struct fw_frame *origin)
+{
+	e->room--;
+	e->origin[e->n_out] = origin;
+	return &e->out[e->n_out++];
+}
+
+/* A copy of a frame in a spare buffer, ready to be sent. There is room for one. */
+static struct fw_frame *
+add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
+{
+	struct fw_frame *copy;
+
+	if (unlikely(e->n_spares == 0))
 		hand_over(e);
-		e->n_places = e->queue->ops->tx(e->queue, e->places, wanted > FW_BURST ? wanted : FW_BURST);
-	}
-	return e->n_places - e->n_filled;
+	copy = add(e, NULL);
+	copy->buf = e->spares[--e->n_spares];
+	copy->data = queue_buffer(e->queue, copy->buf);
+	copy->len = len;
+	copy->time = time;
+	memcpy(copy->data, data, len);
+	return copy;
 }
 
 /* ---- one copy ---- */
 
-/* The received buffer itself leaves, and the place's own takes its turn at receiving. */
-static inline void
-swap_buffers(struct fw_frame *frame, struct fw_frame *place)
+/* Does a copy leave with other VLAN tags than it came in with? */
+static inline bool
+exchanges_tags(const struct fw_egress *e, uint32_t in_port, const struct fw_packet *p)
 {
-	struct fw_frame empty = *place;
-
-	place->data = frame->data;
-	place->buf = frame->buf;
-	frame->data = empty.data;
-	frame->buf = empty.buf;
+	return unlikely(p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port &&
+	    !e->port->keep_tags;
 }
 
-/* Fills the next place of `e`. FW_FORWARD, or why not. */
+/* Gets a copy ready to be sent, or says why it cannot. `may_move`: the received buffer itself may leave. */
 static inline enum fw_fate
-fill_place(struct fw_egress *e, const struct fw_plan *plan, uint32_t in_port, struct fw_frame *frame,
-    const struct fw_packet *p, const struct fw_plan_target *t, uint64_t neighbour, bool may_swap, struct fw_work *work)
+send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const struct fw_packet *p,
+    const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
 {
-	const struct fw_plan_port *out = &plan_ports(plan)[t->egress];
-	bool keeps_tags = in_port == t->egress || out->keep_tags;
-	uint32_t len = frame->len - (p->ip - ETHER_BYTES) + rewrite_tags_bytes(p, out, keeps_tags);
-	struct fw_frame *place;
+	bool exchanges = exchanges_tags(e, in_port, p);
+	struct fw_frame *out;
 
-	if (unlikely(len > e->queue->buffer_bytes || frame->len > e->queue->buffer_bytes))
+	/* A frame that moves takes its buffer along, and fits; unless tags are added. */
+	if (unlikely((exchanges || !may_move) && frame->len + e->port->tags_bytes > e->queue->buffer_bytes))
 		return FW_DROP_TOO_BIG;
 	if (unlikely(room(e, 1) == 0))
 		return FW_DROP_TX_FULL;
-	place = &e->places[e->n_filled++];
-	if (likely(may_swap)) {
-		swap_buffers(frame, place);
+	if (likely(may_move)) {
+		out = add(e, frame);
+		*out = *frame;
 		work->swapped++;
 	} else {
-		memcpy(place->data, frame->data, frame->len);
+		out = add_copy(e, frame->data, frame->len, frame->time);
 		work->copied++;
 	}
-	place->len = fw_rewrite(place->data, frame->len, p, t, out, keeps_tags, neighbour);
-	place->time = frame->time;
+	out->len = fw_rewrite(out->data, frame->len, p, t, e->port, exchanges, neighbour);
 	return FW_FORWARD;
 }
 
-/* A frame on its way to the rule's collectors. */
-struct journey {
+/* What is the same for all frames of a burst. */
+struct burst {
 	struct fw_transmitter *tx;
 	const struct fw_plan *plan;
 	struct fw_stats *stats;
 	const struct fw_queue *in;
-	struct fw_frame *frame;
-	const struct fw_packet *packet;
-	uint32_t kept;			/* its number in the waiting room; FW_NONE: it is not there */
+	struct fw_frame *frames;
+	const struct fw_packet *packets;
 };
 
+/* *kept: the frame's number in the waiting room; FW_NONE: it is not there yet. */
 static enum fw_fate
-wait_for_neighbour(struct journey *j, const struct fw_plan_target *t)
+wait_for_neighbour(const struct burst *b, unsigned i, const struct fw_plan_target *t, uint32_t *kept)
 {
-	struct fw_waiting *w = &j->tx->waiting;
+	struct fw_waiting *w = &b->tx->waiting;
 
-	if (j->kept == FW_NONE)
-		j->kept = waiting_keep(w, j->in->port, j->frame, j->packet);
-	if (j->kept == FW_NONE || !waiting_add(w, j->kept, t))
+	if (*kept == FW_NONE)
+		*kept = waiting_keep(w, b->in->port, &b->frames[i], &b->packets[i]);
+	if (*kept == FW_NONE || !waiting_add(w, *kept, t))
 		return FW_DROP_NEIGHBOUR_PENDING_FULL;
 	return FW_WAIT;
 }
 
 static inline enum fw_fate
-send_copy(struct journey *j, const struct fw_plan_target *t, bool is_last)
+send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, bool is_last, uint32_t *kept)
 {
-	struct fw_transmitter *tx = j->tx;
-	struct fw_egress *e = tx->egress[t->egress];
-	uint32_t mtu = plan_ports(j->plan)[t->egress].mtu;
-	uint64_t neighbour;
+	const struct fw_packet *p = &b->packets[i];
+	struct fw_egress *e = b->tx->egress[t->egress];
+	uint64_t neighbour = __atomic_load_n(&b->tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
 
-	if (unlikely(t->family != j->packet->family))
+	if (unlikely(t->family != key_family(&p->key)))
 		return t->family == 0 ? FW_DROP_NO_COLLECTOR : FW_DROP_FAMILY_MISMATCH;
-	if (unlikely(mtu != 0 && j->packet->ip_bytes > mtu))
+	if (unlikely(e->port->mtu != 0 && p->ip_bytes > e->port->mtu))
 		return FW_DROP_TOO_BIG;
-	neighbour = __atomic_load_n(&tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
 	if (unlikely(neigh_state(neighbour) == FW_NEIGH_FAILED))
 		return FW_DROP_NEIGHBOUR_FAILED;
 	/* Who comes while others wait, waits behind them: order survives. */
-	if (unlikely(neigh_state(neighbour) != FW_NEIGH_READY ||
-	    (tx->waiting.n_busy > 0 && waiting_first(&tx->waiting, t->neighbour) != NULL)))
-		return wait_for_neighbour(j, t);
-	return fill_place(e, j->plan, j->in->port, j->frame, j->packet, t, neighbour,
-	    is_last && e->queue->region == j->in->region && j->in->region != NULL, &j->stats->work);
+	if (unlikely(neigh_state(neighbour) != FW_NEIGH_READY || b->tx->waiting.n_busy > 0) &&
+	    (neigh_state(neighbour) != FW_NEIGH_READY || waiting_first(&b->tx->waiting, t->neighbour) != NULL))
+		return wait_for_neighbour(b, i, t, kept);
+	return send_frame(e, b->in->port, &b->frames[i], p, t, neighbour,
+	    is_last && e->queue->buffers == b->in->buffers, &b->stats->work);
 }
 
 static inline void
@@ -134,23 +168,26 @@ merge(enum fw_fate frame, enum fw_fate copy)
 
 /* To all collectors of the rule; the last one may have the buffer itself. */
 static inline enum fw_fate
-forward(struct journey *j, const struct fw_plan_rule *rule)
+forward(const struct burst *b, unsigned i, const struct fw_plan_rule *rule)
 {
-	const struct fw_plan_target *t = plan_targets(j->plan) + rule->first_target;
-	uint32_t len = j->frame->len;
-	enum fw_fate fate = FW_DROP_CAUSES;
+	const struct fw_plan_target *t = plan_targets(b->plan) + rule->first_target;
+	const struct fw_plan_target *last = t + rule->n_targets - 1;
+	uint32_t len = b->frames[i].len, kept = FW_NONE;
+	enum fw_fate fate = FW_DROP_SHORT, copy;
+	bool is_first = true;
 
-	for (uint32_t i = 0; i < rule->n_targets; i++) {
-		enum fw_fate copy = send_copy(j, &t[i], i + 1 == rule->n_targets);
-
-		count_copy(&j->stats->collectors[t[i].collector], copy, len);
-		fate = i == 0 ? copy : merge(fate, copy);
+	for (; unlikely(t != last); t++, is_first = false) {
+		copy = send_copy(b, i, t, false, &kept);
+		count_copy(&b->stats->collectors[t->collector], copy, len);
+		fate = is_first ? copy : merge(fate, copy);
 	}
-	if (unlikely(j->kept != FW_NONE)) {
-		waiting_frame(&j->tx->waiting, j->kept)->is_sent = fate == FW_FORWARD;
-		waiting_let_go(&j->tx->waiting, j->kept);
+	copy = send_copy(b, i, last, true, &kept);
+	count_copy(&b->stats->collectors[last->collector], copy, len);
+	fate = is_first ? copy : merge(fate, copy);
+	if (unlikely(kept != FW_NONE)) {
+		waiting_frame(&b->tx->waiting, kept)->is_sent = fate == FW_FORWARD;
+		waiting_let_go(&b->tx->waiting, kept);
 	}
-	stats_count(&j->stats->rules[rule->counter], len);
 	return fate;
 }
 
@@ -164,38 +201,37 @@ punt(struct fw_transmitter *tx, const struct fw_queue *in, const struct fw_frame
 
 /* A copy of what came in, for whoever looks. Lossy: the path waits for nobody. */
 static void
-tap(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_work *work, const struct fw_queue *in,
-    const struct fw_frame *frame, const struct fw_packet *p)
+tap(const struct burst *b, unsigned i)
 {
+	const struct fw_frame *frame = &b->frames[i];
 	struct fw_record head = {
 		.time = frame->time,
 		.bytes = frame->len,
-		.port = in->port,
-		.rule = p->rule,
-		.generation = plan->generation,
+		.port = b->in->port,
+		.rule = b->packets[i].rule,
+		.generation = b->plan->generation,
 	};
 
-	if (++tx->tap_turn < plan->tap_every)
+	if (++b->tx->tap_turn < b->plan->tap_every)
 		return;
-	tx->tap_turn = 0;
-	if (ring_put(&tx->tap, &head, frame->data))
-		work->tapped++;
+	b->tx->tap_turn = 0;
+	if (ring_put(&b->tx->tap, &head, frame->data))
+		b->stats->work.tapped++;
 	else
-		work->tap_lost++;
+		b->stats->work.tap_lost++;
 }
 
-/* Everything leaves by one port: is there room for all copies of this rule? */
+/* All leaves by one port: is there room for all copies of this rule? */
 static inline bool
-must_stop(struct fw_transmitter *tx, const struct fw_plan *plan, const struct fw_plan_rule *rule)
+must_stop(struct fw_egress *only, const struct fw_plan_rule *rule)
 {
-	struct fw_egress *e;
-	unsigned wanted;
+	unsigned wanted = rule->n_targets;
 
-	if (unlikely(plan->only_egress == FW_NONE))
+	if (likely(only == NULL || only->room >= wanted))
 		return false;
-	e = tx->egress[plan->only_egress];
-	wanted = rule->n_targets < e->queue->slots ? rule->n_targets : e->queue->slots - 1;
-	return room(e, wanted) < wanted;
+	if (wanted >= only->queue->slots)
+		wanted = only->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
+	return room(only, wanted) < wanted;
 }
 
 /* ---- a burst ---- */
@@ -213,38 +249,55 @@ count_frames(struct fw_frame_ledger *ledger, const unsigned *ended, unsigned n)
 	ledger->forwarded += ended[FW_FORWARD];
 }
 
+/* A datagram of ours, whether a rule wants it or not, is its exporter's, and may be looked at. */
+static inline void
+account(const struct burst *b, unsigned i)
+{
+	stats_count(&b->tx->exporters[b->packets[i].exporter], b->frames[i].len);
+	if (unlikely(b->plan->tap_every != 0))
+		tap(b, i);
+}
+
 unsigned
 fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_stats *stats, const struct fw_queue *in,
     struct fw_frame *frames, struct fw_packet *packets, unsigned n)
 {
+	const struct burst b = { tx, plan, stats, in, frames, packets };
+	struct fw_egress *only = plan->only_egress == FW_NONE ? NULL : tx->egress[plan->only_egress];
 	unsigned ended[FW_FORWARD + 1] = { 0 };
 	unsigned i;
 
 	for (i = 0; i < n; i++) {
-		struct fw_packet *p = &packets[i];
-		enum fw_fate fate = p->fate;
+		enum fw_fate fate = packets[i].fate;
 
 		if (likely(fate == FW_FORWARD)) {
-			const struct fw_plan_rule *rule = &plan_rules(plan)[p->rule];
-			struct journey j = { tx, plan, stats, in, &frames[i], p, FW_NONE };
+			const struct fw_plan_rule *rule = &plan_rules(plan)[packets[i].rule];
 
-			if (unlikely(must_stop(tx, plan, rule)))
+			if (unlikely(must_stop(only, rule)))
 				break;
-			stats_count(&tx->exporters[p->exporter], frames[i].len);
-			if (unlikely(plan->tap_every != 0))
-				tap(tx, plan, &stats->work, in, &frames[i], p);
-			fate = forward(&j, rule);
+			account(&b, i);
+			stats_count(&stats->rules[rule->counter], frames[i].len);
+			fate = forward(&b, i, rule);
 		} else if (fate == FW_DROP_NO_RULE) {
-			stats_count(&tx->exporters[p->exporter], frames[i].len);
-			if (plan->tap_every != 0)
-				tap(tx, plan, &stats->work, in, &frames[i], p);
+			account(&b, i);
 		} else if (fate == FW_PUNT) {
 			fate = punt(tx, in, &frames[i]);
 		}
 		ended[fate]++;
 	}
+	for (unsigned port = 0; port < tx->n_ports; port++)
+		if (tx->egress[port] != NULL)
+			hand_over(tx->egress[port]);
 	count_frames(&stats->frames, ended, i);
 	return i;
+}
+
+void
+fw_transmit_take_up(struct fw_transmitter *tx, const struct fw_plan *plan)
+{
+	for (unsigned i = 0; i < tx->n_ports; i++)
+		if (tx->egress[i] != NULL)
+			tx->egress[i]->port = &plan_ports(plan)[i];
 }
 
 /* ---- those that waited ---- */
@@ -279,7 +332,7 @@ settle(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot, enum fw
 
 /* The queue of one neighbour, up to its end or the end of the room. */
 static unsigned
-send_waiting(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_stats *stats, uint32_t slot)
+send_waiting(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot)
 {
 	uint64_t neighbour = __atomic_load_n(&tx->neighbours[slot], __ATOMIC_RELAXED);
 	enum fw_neigh_state state = neigh_state(neighbour);
@@ -296,7 +349,7 @@ send_waiting(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_st
 		if (state == FW_NEIGH_READY) {
 			if (room(e, 1) == 0)
 				break;
-			fate = fill_place(e, plan, f->in_port, &f->frame, &f->packet, &copy->target, neighbour, false,
+			fate = send_frame(e, f->in_port, &f->frame, &f->packet, &copy->target, neighbour, false,
 			    &stats->work);
 		}
 		settle(tx, stats, slot, fate);
@@ -306,12 +359,12 @@ send_waiting(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_st
 }
 
 unsigned
-fw_transmit_waiting(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_stats *stats)
+fw_transmit_waiting(struct fw_transmitter *tx, struct fw_stats *stats)
 {
 	unsigned n = 0;
 
 	for (uint32_t i = 0; i < tx->waiting.n_busy; i++)
-		n += send_waiting(tx, plan, stats, tx->waiting.busy[i]);
+		n += send_waiting(tx, stats, tx->waiting.busy[i]);
 	if (n > 0)
 		waiting_tidy(&tx->waiting);
 	return n;
@@ -328,14 +381,10 @@ fw_transmit_injected(struct fw_transmitter *tx, struct fw_ring *inject, struct f
 
 	while ((head = ring_peek(inject, &frame)) != NULL) {
 		struct fw_egress *e = tx->egress[head->port];
-		struct fw_frame *place;
 
 		if (room(e, 1) == 0)
 			break;
-		place = &e->places[e->n_filled++];
-		memcpy(place->data, frame, head->bytes);
-		place->len = head->bytes;
-		place->time = head->time;
+		add_copy(e, frame, head->bytes, head->time);
 		stats->work.injected++;
 		ring_pop(inject);
 		n++;

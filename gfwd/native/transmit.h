@@ -9,12 +9,19 @@
 #include "ring.h"
 #include "stats.h"
 
-/* A worker's side of one TX queue: the places that it has borrowed, and how many of them are filled. */
+#define FW_OUT 256U
+
+/* A worker's side of one TX queue: the frames that are ready to be sent, and the spare buffers for copies. */
 struct fw_egress {
 	struct fw_queue *queue;
-	unsigned n_places;
-	unsigned n_filled;
-	struct fw_frame places[FW_BURST > FW_TARGETS_MAX ? FW_BURST : FW_TARGETS_MAX];
+	const struct fw_plan_port *port;	/* the plan's */
+	uint32_t room;			/* frames that can still be added to out[] and sent */
+	uint32_t n_out;
+	uint32_t n_spares;
+	uint32_t spares[FW_SPARES];	/* buffer numbers */
+	struct fw_frame out[FW_OUT];
+	/* For each of out[]: the received frame of this burst whose buffer it has; NULL: a spare one. */
+	struct fw_frame *origin[FW_OUT];
 };
 
 struct fw_transmitter {
@@ -28,6 +35,9 @@ struct fw_transmitter {
 	uint32_t tap_turn;
 };
 
+/* A new plan is in force: what is looked up once a plan is not looked up once a packet. */
+void fw_transmit_take_up(struct fw_transmitter *, const struct fw_plan *);
+
 /*
  * Deals with the first packets of a burst, in order: all n of them, or fewer where everything leaves by one port and that
  * has no room. The rest is to be offered again.
@@ -36,7 +46,7 @@ unsigned fw_transmit(struct fw_transmitter *, const struct fw_plan *, struct fw_
     struct fw_frame *frames, struct fw_packet *packets, unsigned n);
 
 /* Sends or drops what waited for neighbours that have an answer now. Returns how many copies that were. */
-unsigned fw_transmit_waiting(struct fw_transmitter *, const struct fw_plan *, struct fw_stats *);
+unsigned fw_transmit_waiting(struct fw_transmitter *, struct fw_stats *);
 
 /* Sends what Python made. Returns how many frames. */
 unsigned fw_transmit_injected(struct fw_transmitter *, struct fw_ring *inject, struct fw_stats *);

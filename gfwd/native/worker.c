@@ -29,6 +29,7 @@ take_up_plan(struct fw_worker *w)
 		__atomic_store_n(&w->reading, plan, __ATOMIC_SEQ_CST);
 	} while (plan != __atomic_load_n(w->published, __ATOMIC_SEQ_CST));
 	if (plan != NULL && plan->generation != w->generation) {
+		fw_transmit_take_up(&w->tx, plan);
 		w->generation = plan->generation;
 		w->stats.work.plans++;
 	}
@@ -89,7 +90,7 @@ fw_worker_step(struct fw_worker *w)
 		return 0;
 	n += fw_transmit_injected(&w->tx, &w->inject, &w->stats);
 	if (unlikely(w->tx.waiting.n_busy > 0))
-		n += fw_transmit_waiting(&w->tx, plan, &w->stats);
+		n += fw_transmit_waiting(&w->tx, &w->stats);
 	for (unsigned i = 0; i < w->n_rx; i++)
 		n += forward_ring(w, plan, w->rx[i]);
 	fw_transmit_flush(&w->tx);
@@ -200,6 +201,8 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 	if (e == NULL)
 		return false;
 	e->queue = q;
+	for (e->n_spares = 0; e->n_spares < FW_SPARES; e->n_spares++)
+		e->spares[e->n_spares] = q->first_spare + e->n_spares;
 	w->tx.egress[q->port] = e;
 	if (w->tx.n_ports <= q->port)
 		w->tx.n_ports = q->port + 1;

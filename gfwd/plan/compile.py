@@ -40,7 +40,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "rules": rules,
         "nodes": nodes,
         "ranges": ranges,
-        "own4": _packed("II", "plan_own4", (_own4(prefix) for prefix in blueprint.own if prefix.family == 4)),  # noqa: PLR2004
+        "own4": _packed("4s4s", "plan_own4", (_own4(prefix) for prefix in blueprint.own if prefix.family == 4)),  # noqa: PLR2004
         "own6": _packed("QQQQ", "plan_own6", (_own6(prefix) for prefix in blueprint.own if prefix.family == 6)),  # noqa: PLR2004
         "top4": top4,
         "segments4": segments4,
@@ -84,8 +84,8 @@ def _mask(prefix: Prefix) -> int:
     return (1 << bits) - (1 << bits - prefix.length)
 
 
-def _own4(prefix: Prefix) -> tuple[int, int]:
-    return prefix.value, _mask(prefix)
+def _own4(prefix: Prefix) -> tuple[bytes, bytes]:
+    return prefix.value.to_bytes(4), _mask(prefix).to_bytes(4)
 
 
 def _own6(prefix: Prefix) -> tuple[int, int, int, int]:

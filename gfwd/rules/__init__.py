@@ -8,4 +8,5 @@ portmap.py    port → rule number, as sorted ranges
 space.py      RuleSet → RuleSpace: which rule wins where
 porttree.py   port → best rule so far, as a tree that can take steps back
 warnings.py   rules that can never win, and duplicates
+listen.py     rules that name more ports than gfwd listens on
 """

@@ -98,7 +98,12 @@ def _rule_reader() -> Callable[[list[str], int], Rule]:
     """Make the reader of good lines. It works out each field's text once, however often it comes."""
     source_of = cache(parse_source)
     ports_of = cache(parse_ports)
-    collectors_of = cache(_parse_collectors)
+    collector_of = cache(parse_collector)
+
+    @cache
+    def collectors_of(texts: tuple[str, ...]) -> tuple[Collector, ...]:
+        names = [name for text in texts for name in text.split(",") if name]
+        return tuple(dict.fromkeys(map(collector_of, names)))  # one that comes twice counts once
 
     def read_rule(fields: list[str], line: int) -> Rule:
         """Turn the fields of a line into a rule. Raises FieldError where anything at all is wrong with them."""
@@ -106,22 +111,15 @@ def _rule_reader() -> Callable[[list[str], int], Rule]:
             source, priority, collector_texts = None, None, fields[2:]
         else:
             source, priority, collector_texts = source_of(fields[0]), parse_priority(fields[-1]), fields[2:-1]
-        if not collector_texts:
-            raise FieldError("too few fields")
-        rule = Rule(source, ports_of(fields[1]), collectors_of(tuple(collector_texts)), priority, line)
+        collectors = collectors_of(tuple(collector_texts))
+        if not collectors:
+            raise FieldError("no collectors")
+        rule = Rule(source, ports_of(fields[1]), collectors, priority, line)
         if not rule.can_send():
-            raise FieldError("of different families")
+            raise FieldError("source and collectors of different families")
         return rule
 
     return read_rule
-
-
-def _parse_collectors(texts: tuple[str, ...]) -> tuple[Collector, ...]:
-    """Read the collectors of a line; one that comes twice counts once."""
-    names = [name for text in texts for name in text.split(",") if name]
-    if not names:
-        raise FieldError("nothing but commas")
-    return tuple(dict.fromkeys(map(parse_collector, names)))
 
 
 def _line_problems(content: str) -> list[tuple[int, str]]:

@@ -28,7 +28,7 @@ _LONGEST_QUOTE: Final = 80
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}")  # int() would also take 0514, +514, 5_14 and other scripts' digits
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")  # RFC 1123 §2.1, and the underscore that many use
-_IPV4_WITH_ZEROS: Final = re.compile(r"[0-9]+(\.[0-9]+){3}")
+_DOTTED_NUMBERS: Final = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _IPV4_MAPPED: Final = 0xFFFF  # the first 96 bits of ::ffff:0:0/96 (RFC 4291 §2.5.5.2)
 
 
@@ -70,7 +70,7 @@ def parse_source(text: str) -> Prefix | None:
         raise FieldError(f"{quote(text)} has bits set behind its length: write {prefix} or {address}")
     if family == 6 and length >= 96 and value >> 32 == _IPV4_MAPPED:
         inner = Prefix(4, value & 0xFFFFFFFF, length - 96)
-        raise FieldError(f"{quote(text)} is IPv4 in IPv6's clothes, which no datagram wears: write {inner}")
+        raise FieldError(f"{quote(text)} is an IPv4-mapped address, which no datagram carries: write {inner}")
     return prefix
 
 
@@ -113,7 +113,7 @@ def _address_advice(text: str) -> str | None:
     host, zone, _ = text.partition("%")
     if zone and ":" in host and _parse_address(host):
         return f"an address stands here without its zone: write {_parse_address(host)}"
-    if _IPV4_WITH_ZEROS.fullmatch(text):
+    if _DOTTED_NUMBERS.fullmatch(text) and not _parse_address(text):
         decimal = _parse_address(".".join(part.lstrip("0") or "0" for part in text.split(".")))
         if decimal:
             return f"leading zeros may mean octal: write {decimal}"
@@ -210,7 +210,7 @@ def unreachable(address: Address) -> str | None:
     if value >> 120 == 0xFF:
         return "a multicast address is not one collector: write the collector's own address"
     if value >> 32 == _IPV4_MAPPED:
-        return f"this is IPv4 in IPv6's clothes, which no datagram wears: write {address_text(4, value & 0xFFFFFFFF)}"
+        return f"an IPv4-mapped address is carried by no datagram: write {address_text(4, value & 0xFFFFFFFF)}"
     return None
 
 

@@ -55,7 +55,7 @@ class PortTree:
         best, worst = self._best, self._worst
         # Mostly the first port has room already, and to look at one port is cheap: it is the way up to the root.
         node = _PORTS + first
-        while node and best[node] > number:
+        while node and best[node] >= number:
             node >>= 1
         if node == 0 or first == last:
             return node == 0

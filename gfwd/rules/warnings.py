@@ -120,9 +120,9 @@ def _key(rule: Rule) -> Key:
 
 def _duplicate_text(winner: Rule, rule: Rule) -> str:
     if winner.collectors == rule.collectors:
-        return f"a duplicate of line {winner.line}, which wins: remove one of the two"
+        return f"a duplicate of line {winner.line}, which wins over it: remove one of the two"
     return (
-        f"line {winner.line} has the same source and ports, and wins: the collectors of this line get nothing; "
+        f"line {winner.line} has the same source and ports, and wins over this one, whose collectors get nothing: "
         "write all collectors in one line, or remove one of the two"
     )
 
@@ -146,12 +146,12 @@ def _idle_text(space: RuleSpace, number: int) -> str:
 def _corners(rule: Rule) -> list[Address]:
     """The first and the last address of a rule's source."""
     prefixes = [Prefix(family, 0, 0) for family in FAMILIES] if rule.source is None else [rule.source]
-    return [Address(prefix.family, value) for prefix in prefixes for value in (prefix.value, prefix.last)]
+    return [Address(prefix.family, value) for prefix in prefixes for value in {prefix.value, prefix.last}]
 
 
-def _edges(ports: Ports) -> list[int]:
-    """A few ports of a rule, among them the first and the last."""
-    return [ports[0][0], ports[0][1], ports[-1][0], ports[-1][1]]
+def _edges(ports: Ports) -> set[int]:
+    """Where the first and the last range of a rule's ports begin and end."""
+    return {*ports[0], *ports[-1]}
 
 
 def _covers(better: Rule, rule: Rule) -> bool:

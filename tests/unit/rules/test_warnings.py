@@ -59,13 +59,13 @@ def never(line: int, reason: str) -> str:
         ),
         (
             "* 514 a.example A\n* 514 a.example A\n",
-            ["x:1:1: warning: a duplicate of line 2, which wins: remove one of the two"],
+            ["x:1:1: warning: a duplicate of line 2, which wins over it: remove one of the two"],
         ),
         (
             "10.0.0.1 7,514 a.example A\n10.0.0.1 514,7 b.example B\n",
             [
-                "x:2:1: warning: line 1 has the same source and ports, and wins: the collectors of this line get "
-                "nothing; write all collectors in one line, or remove one of the two"
+                "x:2:1: warning: line 1 has the same source and ports, and wins over this one, whose collectors get "
+                "nothing: write all collectors in one line, or remove one of the two"
             ],
         ),
     ],
