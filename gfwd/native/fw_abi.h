@@ -134,7 +134,7 @@ struct fw_plan {
 	uint32_t n_segments4;
 	uint32_t n_segments6;
 	uint32_t unused;
-	uint64_t listen;		/* 8,192 bytes: a bit for each UDP port */
+	uint64_t listen;		/* 2,048 × uint32_t: a bit for each UDP port, port 0 the lowest of the first word */
 	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
 	uint64_t ports;
 	uint64_t targets;

@@ -75,13 +75,14 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 
 /* ---- exporters ---- */
 
+/* Both halves of one wide product; the seed keeps outsiders from choosing addresses that meet. */
 static inline uint32_t
-hash(uint64_t seed, uint64_t src_hi, uint64_t src_lo, uint64_t rest)
+hash(uint64_t seed, const struct fw_key *key)
 {
-	uint64_t h = (src_lo ^ seed) * 0x9e3779b97f4a7c15;
+	unsigned __int128 product = (unsigned __int128)(key->src_lo ^ seed) *
+	    (key->src_hi ^ key->rest ^ 0x9e3779b97f4a7c15);
 
-	h = (h ^ h >> 32 ^ src_hi ^ rest) * 0xd6e8feb86659fd93;
-	return (uint32_t)(h >> 32);
+	return (uint32_t)(product >> 64) ^ (uint32_t)(product >> 32);
 }
 
 static inline bool
@@ -95,7 +96,7 @@ static uint32_t
 exporter_of(struct fw_matcher *m, const struct fw_key *key)
 {
 	struct fw_key exporter = { key->src_hi, key->src_lo, key_family(key) };
-	uint32_t i = hash(m->seed, key->src_hi, key->src_lo, 0) & m->index_mask;
+	uint32_t i = hash(m->seed, &exporter) & m->index_mask;
 
 	/* The index is at most half full, so the walk ends soon. */
 	for (; m->exporter_index[i] != 0; i = (i + 1) & m->index_mask)
@@ -188,9 +189,11 @@ look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, s
 }
 
 void
-fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work, struct fw_packet *packets, unsigned n)
+fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work, struct fw_packet *restrict packets,
+    unsigned n)
 {
-	unsigned hits = 0, lookups = 0;
+	const struct fw_plan_rule *rules = plan_rules(plan);
+	unsigned ours = 0, lookups = 0;
 
 	/* All sets are on their way from memory before the first is needed. */
 	for (unsigned i = 0; i < n; i++) {
@@ -198,29 +201,27 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 
 		if (unlikely(p->fate != FW_FORWARD))
 			continue;
-		p->set = (hash(m->seed, p->key.src_hi, p->key.src_lo, p->key.rest) & m->set_mask) * FLOW_WAYS;
-		__builtin_prefetch(&m->flows[p->set]);
+		p->set = &m->flows[(hash(m->seed, &p->key) & m->set_mask) * FLOW_WAYS];
+		__builtin_prefetch(p->set);
+		ours++;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct fw_packet *p = &packets[i];
-		struct fw_flow *set = &m->flows[p->set];
 
 		if (unlikely(p->fate != FW_FORWARD))
 			continue;
-		if (likely(look_in_cache(m, set, p))) {
-			hits++;
-		} else {
-			look_up(m, plan, set, p);
+		if (unlikely(!look_in_cache(m, p->set, p))) {
+			look_up(m, plan, p->set, p);
 			lookups++;
 		}
 		if (unlikely(p->rule == FW_NONE)) {
 			p->fate = FW_DROP_NO_RULE;
 			continue;
 		}
-		__builtin_prefetch(&plan_rules(plan)[p->rule]);
+		__builtin_prefetch(&rules[p->rule]);
 		__builtin_prefetch(&m->exporter_counts[p->exporter], 1);
 	}
-	work->cache_hits += hits;
+	work->cache_hits += ours - lookups;
 	work->lookups += lookups;
 }
 

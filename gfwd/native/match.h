@@ -34,7 +34,8 @@ bool match_init(struct fw_matcher *, const struct fw_limits *);
 void match_free(struct fw_matcher *);
 
 /* Sets .rule (and .exporter) of all packets that go on; those without a rule end as no_rule. Counts into *work. */
-void fw_match(struct fw_matcher *, const struct fw_plan *, struct fw_work *work, struct fw_packet *packets, unsigned n);
+void fw_match(struct fw_matcher *, const struct fw_plan *, struct fw_work *work, struct fw_packet *restrict packets,
+    unsigned n);
 
 /* Copies at most n exporters with their counts, number 0 first; returns how many there are. */
 uint32_t match_read_exporters(const struct fw_matcher *, struct fw_exporter *list, uint32_t n);

@@ -20,58 +20,73 @@ ring_space(struct fw_nmring *r, unsigned enough, unsigned max)
 	return n < max ? n : max;
 }
 
-static void
-stamp(struct fw_frame *frames, const struct fw_nmring *r, unsigned n)
+/* The slots from `s` on that can be walked through before the ring wraps: of n slots, this many. */
+static inline unsigned
+run(const struct netmap_ring *ring, uint32_t s, unsigned n)
 {
-	uint32_t s = r->ring->head;
+	return n < ring->num_slots - s ? n : ring->num_slots - s;
+}
 
+static inline uint32_t
+advance(const struct netmap_ring *ring, uint32_t s, unsigned n)
+{
+	return s + n < ring->num_slots ? s + n : s + n - ring->num_slots;
+}
+
+/* ---- receiving ---- */
+
+static void
+take(const struct fw_nmring *r, const struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n)
+{
 	for (unsigned i = 0; i < n; i++) {
-		frames[i].time = r->times[s];
-		s = nm_ring_next(r->ring, s);
+		uint8_t *data = queue_buffer(&r->queue, slots[i].buf_idx);
+
+		frames[i] = (struct fw_frame){ .data = data, .buf = slots[i].buf_idx, .len = slots[i].len };
+		if (unlikely(!is_sound(r, &slots[i])))
+			frames[i].len = FW_FRAME_TOO_BIG;
+		else
+			__builtin_prefetch(data);
 	}
 }
 
 static unsigned
-nmring_rx(struct fw_queue *q, struct fw_frame *restrict frames, unsigned max)
+nmring_rx(struct fw_queue *q, struct fw_frame *frames, unsigned max)
 {
 	struct fw_nmring *r = (struct fw_nmring *)q;
 	struct netmap_ring *ring = r->ring;
-	unsigned n = ring_space(r, 1, max);
-	uint32_t s = ring->head;
+	unsigned n = ring_space(r, 1, max), first = run(ring, ring->head, n);
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct netmap_slot *slot = &ring->slot[s];
-		uint8_t *data = queue_buffer(q, slot->buf_idx);
-
-		frames[i] = (struct fw_frame){ .data = data, .buf = slot->buf_idx, .len = slot->len };
-		if (unlikely(!is_sound(r, slot)))
-			frames[i].len = FW_FRAME_TOO_BIG;
-		else
-			__builtin_prefetch(data);
-		s = nm_ring_next(ring, s);
-	}
+	take(r, &ring->slot[ring->head], frames, first);
+	take(r, ring->slot, frames + first, n - first);
 	if (r->times != NULL)
-		stamp(frames, r, n);
+		for (unsigned i = 0; i < n; i++)
+			frames[i].time = r->times[advance(ring, ring->head, i)];
 	return n;
 }
 
 static void
-nmring_rx_done(struct fw_queue *q, const struct fw_frame *restrict frames, unsigned n)
+give_back(struct netmap_slot *restrict slots, const struct fw_frame *restrict frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (slots[i].buf_idx != frames[i].buf) {
+			slots[i].buf_idx = frames[i].buf;
+			slots[i].flags = NS_BUF_CHANGED;
+		}
+	}
+}
+
+static void
+nmring_rx_done(struct fw_queue *q, const struct fw_frame *frames, unsigned n)
 {
 	struct netmap_ring *ring = ((struct fw_nmring *)q)->ring;
-	uint32_t s = ring->head;
+	unsigned first = run(ring, ring->head, n);
 
-	for (unsigned i = 0; i < n; i++) {
-		struct netmap_slot *slot = &ring->slot[s];
-
-		if (slot->buf_idx != frames[i].buf) {
-			slot->buf_idx = frames[i].buf;
-			slot->flags = NS_BUF_CHANGED;
-		}
-		s = nm_ring_next(ring, s);
-	}
-	ring->head = ring->cur = s;
+	give_back(&ring->slot[ring->head], frames, first);
+	give_back(ring->slot, frames + first, n - first);
+	ring->head = ring->cur = advance(ring, ring->head, n);
 }
+
+/* ---- sending ---- */
 
 static unsigned
 nmring_room(struct fw_queue *q, unsigned wanted)
@@ -80,25 +95,31 @@ nmring_room(struct fw_queue *q, unsigned wanted)
 }
 
 static void
-nmring_send(struct fw_queue *q, struct fw_frame *restrict frames, unsigned n)
+exchange(struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t given_back = slots[i].buf_idx;
+
+		slots[i].buf_idx = frames[i].buf;
+		slots[i].len = (uint16_t)frames[i].len;
+		slots[i].flags = NS_BUF_CHANGED;
+		frames[i].buf = given_back;
+	}
+}
+
+static void
+nmring_send(struct fw_queue *q, struct fw_frame *frames, unsigned n)
 {
 	struct fw_nmring *r = (struct fw_nmring *)q;
 	struct netmap_ring *ring = r->ring;
-	uint32_t s = ring->head;
+	unsigned first = run(ring, ring->head, n);
 
-	for (unsigned i = 0; i < n; i++) {
-		struct netmap_slot *slot = &ring->slot[s];
-		uint32_t given_back = slot->buf_idx;
-
-		slot->buf_idx = frames[i].buf;
-		slot->len = (uint16_t)frames[i].len;
-		slot->flags = NS_BUF_CHANGED;
-		frames[i].buf = given_back;
-		if (r->times != NULL)
-			r->times[s] = frames[i].time;
-		s = nm_ring_next(ring, s);
-	}
-	ring->head = ring->cur = s;
+	exchange(&ring->slot[ring->head], frames, first);
+	exchange(ring->slot, frames + first, n - first);
+	if (r->times != NULL)
+		for (unsigned i = 0; i < n; i++)
+			r->times[advance(ring, ring->head, i)] = frames[i].time;
+	ring->head = ring->cur = advance(ring, ring->head, n);
 }
 
 static void

@@ -9,7 +9,6 @@ enum {
 	ETHERTYPE_QINQ_OLD = 0x9100,	/* before 802.1ad */
 	ETHERTYPE_IPV6 = 0x86dd,
 
-	IPV4_BYTES = 20,
 	IPV4_OFFSET = 0x1fff,
 	IPV4_MORE_FRAGMENTS = 0x2000,
 
@@ -37,15 +36,15 @@ is_vlan(uint16_t type)
 
 /* ---- ours or not ---- */
 
-/* One or two addresses are the rule; more cost a comparison each. */
+/* One or two addresses are the rule; more cost a comparison each. A plan has one at least, if only one that nothing matches. */
 static inline bool
-is_own4(const struct fw_plan *plan, uint32_t address)
+is_own4(const struct fw_plan_own4 *own, uint32_t n, uint32_t address)
 {
-	const struct fw_plan_own4 *own = plan_own4(plan);
-
-	for (uint32_t i = 0; i < plan->n_own4; i++)
-		if ((address & load32(own[i].mask)) == load32(own[i].value))
+	do {
+		if (likely((address & load32(own->mask)) == load32(own->value)))
 			return true;
+		own++;
+	} while (--n > 0);
 	return false;
 }
 
@@ -111,8 +110,8 @@ parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(ip[0] >> 4 != 4))
 		return FW_PASS;
 	if (unlikely(ip[9] != PROTO_UDP))
-		return not_ours(plan, in_port, ip[9] == PROTO_ICMP && is_own4(plan, load32(ip + 16)));
-	if (!is_own4(plan, load32(ip + 16)))
+		return not_ours(plan, in_port, ip[9] == PROTO_ICMP && is_own4(plan_own4(plan), plan->n_own4, load32(ip + 16)));
+	if (!is_own4(plan_own4(plan), plan->n_own4, load32(ip + 16)))
 		return FW_PASS;
 
 	header = (ip[0] & 15U) * 4;
@@ -236,7 +235,7 @@ parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 
 /* ---- Ethernet ---- */
 
-static enum fw_fate
+static __attribute__((noinline)) enum fw_fate
 parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *f, struct fw_packet *p)
 {
 	uint32_t ip = ETHER_BYTES;
@@ -265,45 +264,64 @@ parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame 
 
 /* ---- the common case ---- */
 
+/* What is the same for every frame of a burst. */
+struct plain_questions {
+	const struct fw_plan_own4 *own;
+	uint32_t n_own;
+	const uint32_t *listen;
+	uint64_t rest;			/* of the key, without the port */
+};
+
 /*
  * An untagged IPv4 datagram for us, without options, whole and sound in all that parse_frame() asks: the same questions,
  * put to whole words. It only ever says yes; whatever it does not like takes the long way, which alone judges.
  */
 static inline bool
-parse_plain(const struct fw_plan *plan, const struct fw_frame *f, struct fw_packet *p)
+parse_plain(const struct plain_questions *ask, const struct fw_frame *f, struct fw_packet *restrict p)
 {
 	const uint8_t *ip = f->data + ETHER_BYTES, *udp = ip + IPV4_BYTES;
-	uint32_t version, fragment, ttl, src, dst, total;
+	uint32_t word1, word2, total;
 	uint16_t dport;
+	uint64_t sum;
 
 	if (f->len < ETHER_BYTES + IPV4_BYTES + UDP_BYTES || f->len == FW_FRAME_TOO_BIG)
 		return false;
-	version = load32(ip);
-	fragment = load32(ip + 4);
-	ttl = load32(ip + 8);
-	src = load32(ip + 12);
-	dst = load32(ip + 16);
+	word1 = load32(ip + 4);		/* identification, fragment */
+	word2 = load32(ip + 8);		/* TTL, protocol, checksum */
+	if ((load32(ip - 2) & AS_LOADED32(0xff, 0xff, 0xff, 0)) != AS_LOADED32(0x08, 0x00, 0x45, 0) ||
+	    (word1 & AS_LOADED32(0, 0, 0x3f, 0xff)) != 0 ||
+	    (word2 & AS_LOADED32(0, 0xff, 0, 0)) != AS_LOADED32(0, PROTO_UDP, 0, 0) || ip[8] <= 1)
+		return false;
+	sum = (uint64_t)word1 + word2 + load32(ip) + load32(ip + 12) + load32(ip + 16);
+	if (!csum_holds(sum) || !is_own4(ask->own, ask->n_own, load32(ip + 16)))
+		return false;
 	total = get16(ip + 2);
 	dport = get16(udp + 2);
-	if (get16(ip - 2) != ETHERTYPE_IPV4 || ip[0] != 0x45 || (fragment & AS_LOADED32(0, 0, 0x3f, 0xff)) != 0 ||
-	    (ttl & AS_LOADED32(0, 0xff, 0, 0)) != AS_LOADED32(0, PROTO_UDP, 0, 0) || ip[8] <= 1)
+	if (total > f->len - ETHER_BYTES || total < IPV4_BYTES + UDP_BYTES || get16(udp + 4) + IPV4_BYTES != total ||
+	    (ask->listen[dport / 32] >> dport % 32 & 1) == 0)
 		return false;
-	if (!csum_holds((uint64_t)version + fragment + ttl + src + dst) || !is_own4(plan, dst))
-		return false;
-	if (total > f->len - ETHER_BYTES || total < IPV4_BYTES + UDP_BYTES || get16(udp + 4) != total - IPV4_BYTES ||
-	    !plan_listens(plan, dport))
-		return false;
-	p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, dport, 4) };
+	p->key.src_hi = 0;
+	p->key.src_lo = get32(ip + 12);
+	p->key.rest = ask->rest | (uint32_t)dport << 16;
 	p->ip = ETHER_BYTES;
 	p->udp = ETHER_BYTES + IPV4_BYTES;
 	p->ip_bytes = total;
+	p->fate = FW_FORWARD;
 	return true;
 }
 
 void
-fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *frames, struct fw_packet *packets, unsigned n)
+fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *restrict frames,
+    struct fw_packet *restrict packets, unsigned n)
 {
+	const struct plain_questions ask = {
+		.own = plan_own4(plan),
+		.n_own = plan->n_own4,
+		.listen = plan_listen(plan),
+		.rest = key_rest(plan->generation, 0, 4),
+	};
+
 	for (unsigned i = 0; i < n; i++)
-		packets[i].fate = likely(parse_plain(plan, &frames[i], &packets[i])) ? FW_FORWARD :
-		    parse_frame(plan, in_port, &frames[i], &packets[i]);
+		if (unlikely(!parse_plain(&ask, &frames[i], &packets[i])))
+			packets[i].fate = parse_frame(plan, in_port, &frames[i], &packets[i]);
 }

@@ -10,6 +10,7 @@
 
 #define ETHER_BYTES 14U
 #define VLAN_TAG_BYTES 4U
+#define IPV4_BYTES 20U
 
 /* What an exact match compares: source address, and everything else in one word. */
 struct fw_key {
@@ -37,6 +38,8 @@ key_family(const struct fw_key *key)
 	return (uint8_t)key->rest;
 }
 
+struct fw_flow;
+
 struct fw_packet {
 	struct fw_key key;
 	uint16_t ip;			/* offset of the IP header */
@@ -45,10 +48,18 @@ struct fw_packet {
 	uint32_t fate;			/* enum fw_fate; FW_FORWARD: goes on to match */
 	uint32_t rule;			/* set by match: number in the plan */
 	uint32_t exporter;		/* set by match: place in the worker's table */
-	uint32_t set;			/* match's own */
+	struct fw_flow *set;		/* match's own */
 };
 
+/* IPv4 without VLAN tags and without options: no IPv6 header is as short. */
+static inline bool
+is_plain(const struct fw_packet *p)
+{
+	return p->ip == ETHER_BYTES && p->udp == ETHER_BYTES + IPV4_BYTES;
+}
+
 /* Sets .fate of n packets, and all before it in those that go on. */
-void fw_parse(const struct fw_plan *, uint32_t in_port, const struct fw_frame *, struct fw_packet *, unsigned n);
+void fw_parse(const struct fw_plan *, uint32_t in_port, const struct fw_frame *restrict, struct fw_packet *restrict,
+    unsigned n);
 
 #endif

@@ -31,7 +31,7 @@ check_sections(const struct fw_plan *p, char *error)
 		const char *name;
 		uint64_t offset, n, entry_bytes;
 	} sections[] = {
-		{ "listen", p->listen, 65536 / 8, 1 },
+		{ "listen", p->listen, 65536 / 32, sizeof(uint32_t) },
 		{ "any", p->any, 65536, sizeof(uint32_t) },
 		{ "ports", p->ports, p->n_ports, sizeof(struct fw_plan_port) },
 		{ "targets", p->targets, p->n_targets, sizeof(struct fw_plan_target) },
@@ -56,6 +56,8 @@ check_sections(const struct fw_plan *p, char *error)
 static bool
 check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 {
+	if (p->n_own4 < 1)
+		return refuse(error, "plan: no own IPv4 address, not even one that nothing matches");
 	if (p->n_ports != b->ports)
 		return refuse(error, "plan: made for %u ports, there are %u", p->n_ports, b->ports);
 	for (uint32_t i = 0; i < p->n_ports; i++) {

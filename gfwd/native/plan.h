@@ -26,7 +26,7 @@ bool plan_check(const struct fw_plan *, size_t bytes, const struct plan_bounds *
 		return (const type *)(const void *)((const char *)p + p->name);                                            \
 	}
 
-PLAN_SECTION(listen, uint8_t)
+PLAN_SECTION(listen, uint32_t)
 PLAN_SECTION(any, uint32_t)
 PLAN_SECTION(ports, struct fw_plan_port)
 PLAN_SECTION(targets, struct fw_plan_target)
@@ -42,7 +42,7 @@ PLAN_SECTION(segments6, struct fw_plan_segment6)
 static inline bool
 plan_listens(const struct fw_plan *plan, uint16_t port)
 {
-	return plan_listen(plan)[port >> 3] >> (port & 7) & 1;
+	return plan_listen(plan)[port / 32] >> port % 32 & 1;
 }
 
 #endif

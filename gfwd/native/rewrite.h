@@ -10,25 +10,24 @@
 /* ---- Ethernet ---- */
 
 /*
- * Exchanges the VLAN tags for the egress port's: what follows them moves, the EtherType stays before the IP header.
- * The buffer has room for the difference. Returns the new length of the frame, and moves *ip along.
+ * Exchanges a frame's VLAN tags for the egress port's: what follows them moves, and the EtherType stays before the IP
+ * header at `ip`. The buffer has room for the difference. Returns the frame's new length.
  */
 static inline uint32_t
-rewrite_tags(uint8_t *frame, uint32_t len, uint16_t *ip, const struct fw_plan_port *out)
+rewrite_tags(uint8_t *frame, uint32_t len, uint16_t ip, const struct fw_plan_port *out)
 {
-	uint32_t type_before = *ip - 2U, type_after = ETHER_BYTES - 2U + out->tags_bytes;
+	uint32_t type_before = ip - 2U, type_after = ETHER_BYTES - 2U + out->tags_bytes;
 
 	memmove(frame + type_after, frame + type_before, len - type_before);
 	memcpy(frame + ETHER_BYTES - 2, out->tags, out->tags_bytes);
-	*ip = (uint16_t)(type_after + 2);
 	return len + type_after - type_before;
 }
 
-/* The neighbour's word holds its MAC in its first six bytes. */
+/* The neighbour's word holds its MAC in its first six bytes; the first two of ours take the place of the others. */
 static inline void
 rewrite_macs(uint8_t *frame, uint64_t neighbour, const struct fw_plan_port *out)
 {
-	memcpy(frame, &neighbour, 6);
+	memcpy(frame, &neighbour, sizeof neighbour);
 	memcpy(frame + 6, out->mac, 6);
 }
 
@@ -36,7 +35,7 @@ rewrite_macs(uint8_t *frame, uint64_t neighbour, const struct fw_plan_port *out)
 
 /* `change`: what the addresses change in the pseudo-header (RFC 768, RFC 8200 §8.1). */
 static inline void
-rewrite_udp(uint8_t *udp, const struct fw_plan_target *t, unsigned family, uint64_t change)
+rewrite_udp(uint8_t *udp, const struct fw_plan_target *t, unsigned family, uint32_t change)
 {
 	uint16_t port = load16(t->port_bytes), checksum = load16(udp + 6);
 
@@ -59,7 +58,7 @@ static inline void
 rewrite_ipv4(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 {
 	uint32_t address = load32(t->address);
-	uint64_t change = csum_change32(load32(ip + 16), address);
+	uint32_t change = csum_change32(load32(ip + 16), address);
 
 	memcpy(ip + 16, &address, sizeof address);
 	ip[8]--;
@@ -70,7 +69,7 @@ rewrite_ipv4(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 static inline void
 rewrite_ipv6(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 {
-	uint64_t change = 0;
+	uint32_t change = 0;
 
 	for (unsigned i = 0; i < 16; i += 4)
 		change += csum_change32(load32(ip + 24 + i), load32(t->address + i));
@@ -79,21 +78,24 @@ rewrite_ipv6(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 	rewrite_udp(udp, t, 6, change);
 }
 
-/* All of it. `exchanges_tags`: the frame does not leave with the tags that it has. Returns the frame's new length. */
-static inline uint32_t
-fw_rewrite(uint8_t *frame, uint32_t len, const struct fw_packet *p, const struct fw_plan_target *t,
-    const struct fw_plan_port *out, bool exchanges_tags, uint64_t neighbour)
+/* All of it but the VLAN tags. */
+static inline void
+fw_rewrite(uint8_t *frame, const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_plan_port *out,
+    uint64_t neighbour)
 {
-	uint16_t ip = p->ip, udp = (uint16_t)(p->udp - p->ip);
-
-	if (unlikely(exchanges_tags))
-		len = rewrite_tags(frame, len, &ip, out);
-	rewrite_macs(frame, neighbour, out);
 	if (likely(t->family == 4))
-		rewrite_ipv4(frame + ip, frame + ip + udp, t);
+		rewrite_ipv4(frame + p->ip, frame + p->udp, t);
 	else
-		rewrite_ipv6(frame + ip, frame + ip + udp, t);
-	return len;
+		rewrite_ipv6(frame + p->ip, frame + p->udp, t);
+	rewrite_macs(frame, neighbour, out);
+}
+
+/* The same for a packet that is_plain(), and a target of IPv4: the offsets are known beforehand. */
+static inline void
+fw_rewrite_plain(uint8_t *frame, const struct fw_plan_target *t, const struct fw_plan_port *out, uint64_t neighbour)
+{
+	rewrite_ipv4(frame + ETHER_BYTES, frame + ETHER_BYTES + IPV4_BYTES, t);
+	rewrite_macs(frame, neighbour, out);
 }
 
 #endif

@@ -1,9 +1,9 @@
 #include "rewrite.h"
 #include "transmit.h"
 
-/* ---- sending ---- */
+/* ---- a burst leaves ---- */
 
-/* Sends what is ready. Every buffer that comes back goes where the one that left came from. */
+/* Sends what is ready, and puts every buffer that comes back where the one that left was from. */
 static void
 hand_over(struct fw_egress *e)
 {
@@ -11,7 +11,6 @@ hand_over(struct fw_egress *e)
 
 	if (n == 0)
 		return;
-	e->n_out = 0;
 	e->queue->ops->send(e->queue, e->out, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (likely(e->origin[i] != NULL))
@@ -19,6 +18,16 @@ hand_over(struct fw_egress *e)
 		else
 			e->spares[e->n_spares++] = e->out[i].buf;
 	}
+	e->n_out = 0;
+	e->room -= n;
+}
+
+static void
+hand_over_all(struct fw_transmitter *tx)
+{
+	for (unsigned i = 0; i < tx->n_ports; i++)
+		if (tx->egress[i] != NULL)
+			hand_over(tx->egress[i]);
 }
 
 static unsigned
@@ -35,46 +44,70 @@ ask_for_room(struct fw_egress *e, unsigned wanted)
 static inline unsigned
 room(struct fw_egress *e, unsigned wanted)
 {
-	return likely(e->room >= wanted) ? e->room : ask_for_room(e, wanted);
+	return likely(e->room - e->n_out >= wanted) ? e->room - e->n_out : ask_for_room(e, wanted);
 }
 
-/* There is room for one. */
+/* A frame joins it, in the buffer where it lies. There is room. */
 static inline struct fw_frame *
-add(struct fw_egress *e, struct fw_frame *origin)
+add(struct fw_egress *e, struct fw_frame *frame)
 {
-	e->room--;
-	e->origin[e->n_out] = origin;
-	return &e->out[e->n_out++];
+	struct fw_frame *out = &e->out[e->n_out];
+
+	/* Field by field: one wide load of what was just stored in parts would stall. */
+	out->data = frame->data;
+	out->time = frame->time;
+	out->buf = frame->buf;
+	out->len = frame->len;
+	e->origin[e->n_out++] = frame;
+	return out;
 }
 
-/* A copy of a frame in a spare buffer, ready to be sent. There is room for one. */
-static struct fw_frame *
+/* A copy of a frame joins it, in a spare buffer; the next spare is on its way from memory meanwhile. There is room. */
+static inline struct fw_frame *
 add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
 {
-	struct fw_frame *copy;
+	struct fw_frame *out;
 
 	if (unlikely(e->n_spares == 0))
 		hand_over(e);
-	copy = add(e, NULL);
-	copy->buf = e->spares[--e->n_spares];
-	copy->data = queue_buffer(e->queue, copy->buf);
-	copy->len = len;
-	copy->time = time;
-	memcpy(copy->data, data, len);
-	return copy;
+	out = &e->out[e->n_out];
+	e->origin[e->n_out++] = NULL;
+	out->buf = e->spares[--e->n_spares];
+	out->data = queue_buffer(e->queue, out->buf);
+	out->time = time;
+	out->len = len;
+	if (likely(e->n_spares > 0)) {
+		const uint8_t *next = queue_buffer(e->queue, e->spares[e->n_spares - 1]);
+
+		for (uint32_t at = 0; at < len; at += 64)
+			__builtin_prefetch(next + at, 1);
+	}
+	memcpy(out->data, data, len);
+	return out;
 }
 
-/* ---- one copy ---- */
+/* ---- one copy of a frame, to one target ---- */
 
-/* Does a copy leave with other VLAN tags than it came in with? */
-static inline bool
+/* What is the same for all frames of a burst. */
+struct burst {
+	struct fw_transmitter *tx;
+	const struct fw_plan *plan;
+	const struct fw_plan_rule *rules;
+	const struct fw_plan_target *targets;
+	struct fw_stats *stats;
+	const struct fw_queue *in;
+	struct fw_frame *frames;
+	const struct fw_packet *packets;
+};
+
+/* Does a frame leave with other VLAN tags than it came in with? */
+static bool
 exchanges_tags(const struct fw_egress *e, uint32_t in_port, const struct fw_packet *p)
 {
-	return unlikely(p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port &&
-	    !e->port->keep_tags;
+	return (p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port && !e->port->keep_tags;
 }
 
-/* Gets a copy ready to be sent, or says why it cannot. `may_move`: the received buffer itself may leave. */
+/* Adds a frame, in its own buffer where that may leave, else a copy; or says why it cannot be sent. */
 static inline enum fw_fate
 send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const struct fw_packet *p,
     const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
@@ -82,32 +115,22 @@ send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const 
 	bool exchanges = exchanges_tags(e, in_port, p);
 	struct fw_frame *out;
 
-	/* A frame that moves takes its buffer along, and fits; unless tags are added. */
-	if (unlikely((exchanges || !may_move) && frame->len + e->port->tags_bytes > e->queue->buffer_bytes))
+	if (unlikely(frame->len + (exchanges ? e->port->tags_bytes : 0) > e->queue->buffer_bytes))
 		return FW_DROP_TOO_BIG;
 	if (unlikely(room(e, 1) == 0))
 		return FW_DROP_TX_FULL;
-	if (likely(may_move)) {
+	if (may_move) {
 		out = add(e, frame);
-		*out = *frame;
 		work->swapped++;
 	} else {
 		out = add_copy(e, frame->data, frame->len, frame->time);
 		work->copied++;
 	}
-	out->len = fw_rewrite(out->data, frame->len, p, t, e->port, exchanges, neighbour);
+	fw_rewrite(out->data, p, t, e->port, neighbour);
+	if (unlikely(exchanges))
+		out->len = rewrite_tags(out->data, out->len, p->ip, e->port);
 	return FW_FORWARD;
 }
-
-/* What is the same for all frames of a burst. */
-struct burst {
-	struct fw_transmitter *tx;
-	const struct fw_plan *plan;
-	struct fw_stats *stats;
-	const struct fw_queue *in;
-	struct fw_frame *frames;
-	const struct fw_packet *packets;
-};
 
 /* *kept: the frame's number in the waiting room; FW_NONE: it is not there yet. */
 static enum fw_fate
@@ -129,25 +152,25 @@ send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, boo
 	struct fw_egress *e = b->tx->egress[t->egress];
 	uint64_t neighbour = __atomic_load_n(&b->tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
 
-	if (unlikely(t->family != key_family(&p->key)))
+	if (t->family != key_family(&p->key))
 		return t->family == 0 ? FW_DROP_NO_COLLECTOR : FW_DROP_FAMILY_MISMATCH;
-	if (unlikely(e->port->mtu != 0 && p->ip_bytes > e->port->mtu))
+	if (p->ip_bytes > e->mtu)
 		return FW_DROP_TOO_BIG;
-	if (unlikely(neigh_state(neighbour) == FW_NEIGH_FAILED))
+	if (neigh_state(neighbour) == FW_NEIGH_FAILED)
 		return FW_DROP_NEIGHBOUR_FAILED;
 	/* Who comes while others wait, waits behind them: order survives. */
-	if (unlikely(neigh_state(neighbour) != FW_NEIGH_READY || b->tx->waiting.n_busy > 0) &&
-	    (neigh_state(neighbour) != FW_NEIGH_READY || waiting_first(&b->tx->waiting, t->neighbour) != NULL))
+	if (neigh_state(neighbour) != FW_NEIGH_READY ||
+	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
 		return wait_for_neighbour(b, i, t, kept);
-	return send_frame(e, b->in->port, &b->frames[i], p, t, neighbour,
-	    is_last && e->queue->buffers == b->in->buffers, &b->stats->work);
+	return send_frame(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->buffers == b->in->buffers,
+	    &b->stats->work);
 }
 
 static inline void
 count_copy(struct fw_copy_ledger *ledger, enum fw_fate fate, uint32_t bytes)
 {
 	ledger->wanted++;
-	if (likely(fate == FW_FORWARD)) {
+	if (fate == FW_FORWARD) {
 		ledger->sent++;
 		ledger->sent_bytes += bytes;
 	} else if (fate == FW_WAIT) {
@@ -157,34 +180,29 @@ count_copy(struct fw_copy_ledger *ledger, enum fw_fate fate, uint32_t bytes)
 	}
 }
 
-/* ---- one frame ---- */
+/* ---- one frame, to all targets of its rule ---- */
 
 /* Sent beats waiting, waiting beats dropped; of two causes the first one stays. */
-static inline enum fw_fate
+static enum fw_fate
 merge(enum fw_fate frame, enum fw_fate copy)
 {
 	return copy > frame && copy >= FW_WAIT ? copy : frame;
 }
 
-/* To all collectors of the rule; the last one may have the buffer itself. */
-static inline enum fw_fate
-forward(const struct burst *b, unsigned i, const struct fw_plan_rule *rule)
+/* One after the other; the last one may have the received buffer itself. */
+static __attribute__((noinline)) enum fw_fate
+forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *t, uint32_t n)
 {
-	const struct fw_plan_target *t = plan_targets(b->plan) + rule->first_target;
-	const struct fw_plan_target *last = t + rule->n_targets - 1;
 	uint32_t len = b->frames[i].len, kept = FW_NONE;
-	enum fw_fate fate = FW_DROP_SHORT, copy;
-	bool is_first = true;
+	enum fw_fate fate = FW_DROP_SHORT;
 
-	for (; unlikely(t != last); t++, is_first = false) {
-		copy = send_copy(b, i, t, false, &kept);
-		count_copy(&b->stats->collectors[t->collector], copy, len);
-		fate = is_first ? copy : merge(fate, copy);
+	for (uint32_t k = 0; k < n; k++) {
+		enum fw_fate copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
+
+		count_copy(&b->stats->collectors[t[k].collector], copy_fate, len);
+		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
 	}
-	copy = send_copy(b, i, last, true, &kept);
-	count_copy(&b->stats->collectors[last->collector], copy, len);
-	fate = is_first ? copy : merge(fate, copy);
-	if (unlikely(kept != FW_NONE)) {
+	if (kept != FW_NONE) {
 		waiting_frame(&b->tx->waiting, kept)->is_sent = fate == FW_FORWARD;
 		waiting_let_go(&b->tx->waiting, kept);
 	}
@@ -221,20 +239,128 @@ tap(const struct burst *b, unsigned i)
 		b->stats->work.tap_lost++;
 }
 
-/* All leaves by one port: is there room for all copies of this rule? */
-static inline bool
-must_stop(struct fw_egress *only, const struct fw_plan_rule *rule)
+/* Everything leaves by one port: is there room for all copies of this rule? */
+static bool
+must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 {
 	unsigned wanted = rule->n_targets;
+	struct fw_egress *e;
 
-	if (likely(only == NULL || only->room >= wanted))
+	if (b->plan->only_egress == FW_NONE)
 		return false;
-	if (wanted >= only->queue->slots)
-		wanted = only->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
-	return room(only, wanted) < wanted;
+	e = b->tx->egress[b->plan->only_egress];
+	if (wanted >= e->queue->slots)
+		wanted = e->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
+	return room(e, wanted) < wanted;
+}
+
+/* ---- the common case ---- */
+
+/* A datagram of ours is its exporter's, whether a rule wants it or not. */
+static inline void
+count_exporter(const struct burst *b, unsigned i, uint32_t len)
+{
+	stats_count(&b->tx->exporters[b->packets[i].exporter], len);
+}
+
+static inline void
+count_datagram(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, uint32_t len)
+{
+	count_exporter(b, i, len);
+	stats_count(&b->stats->rules[rule->counter], len);
+}
+
+/* Frames that follow each other to one port, and leave from where they lie: frames[first] and on. */
+struct run {
+	struct fw_egress *egress;	/* NULL: there is none */
+	unsigned first;
+	unsigned limit;			/* for so many frames, counted as `first` is, the port has room */
+};
+
+/* The run ends before frame i: it is sent, and its frames have their new buffers. */
+static void
+end_run(const struct burst *b, struct run *run, unsigned i)
+{
+	struct fw_egress *e = run->egress;
+
+	if (e != NULL && i > run->first) {
+		e->queue->ops->send(e->queue, &b->frames[run->first], i - run->first);
+		e->room -= i - run->first;
+	}
+	run->egress = NULL;
+}
+
+static void
+start_run(const struct burst *b, struct run *run, unsigned i, struct fw_egress *e)
+{
+	end_run(b, run, i);
+	hand_over(e);	/* those before them first */
+	run->egress = e;
+	run->first = run->limit = i;
+	/* Only inside one region can a buffer leave; and where tags are added, it is not as it lies. */
+	if (e->buffers == b->in->buffers && e->port->tags_bytes == 0)
+		run->limit += room(e, FW_BURST);
+}
+
+/*
+ * One target, IPv4, no tags, and the buffer may move: all that forward_to_each() and send_copy() look at, asked in one go.
+ * False: something is otherwise; nothing was done, and they find out what.
+ */
+static inline bool
+forward_plain(const struct burst *b, struct run *run, unsigned i)
+{
+	const struct fw_packet *p = &b->packets[i];
+	const struct fw_plan_rule *rule = &b->rules[p->rule];
+	const struct fw_plan_target *t = &b->targets[rule->first_target];
+	struct fw_egress *e = b->tx->egress[t->egress];
+	uint64_t neighbour = __atomic_load_n(&b->tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
+	uint32_t len = b->frames[i].len;
+	struct fw_copy_ledger *ledger;
+
+	if (rule->n_targets != 1)
+		return false;
+	if (unlikely(run->egress != e))
+		start_run(b, run, i, e);
+	if (!is_plain(p) || t->family != 4 || p->ip_bytes > e->mtu ||
+	    neigh_state(neighbour) != FW_NEIGH_READY || i >= run->limit)
+		return false;
+	count_datagram(b, i, rule, len);
+	ledger = &b->stats->collectors[t->collector];
+	ledger->wanted++;
+	ledger->sent++;
+	ledger->sent_bytes += len;
+	fw_rewrite_plain(b->frames[i].data, t, e->port, neighbour);
+	return true;
 }
 
 /* ---- a burst ---- */
+
+/* One frame out of the common case. False: there is no room for it now. */
+static __attribute__((noinline)) bool
+transmit_one(const struct burst *b, unsigned i, unsigned *ended)
+{
+	const struct fw_packet *p = &b->packets[i];
+	enum fw_fate fate = p->fate;
+
+	if (fate == FW_FORWARD) {
+		const struct fw_plan_rule *rule = &b->rules[p->rule];
+
+		if (must_stop(b, rule))
+			return false;
+		count_datagram(b, i, rule, b->frames[i].len);
+		if (unlikely(b->plan->tap_every != 0))
+			tap(b, i);
+		fate = forward_to_each(b, i, b->targets + rule->first_target, rule->n_targets);
+	} else if (fate == FW_DROP_NO_RULE) {
+		count_exporter(b, i, b->frames[i].len);
+		if (unlikely(b->plan->tap_every != 0))
+			tap(b, i);
+	} else if (fate == FW_PUNT) {
+		fate = punt(b->tx, b->in, &b->frames[i]);
+	}
+	ended[fate]++;
+	return true;
+}
 
 /* ended[fate]: how many frames ended there. */
 static void
@@ -249,45 +375,30 @@ count_frames(struct fw_frame_ledger *ledger, const unsigned *ended, unsigned n)
 	ledger->forwarded += ended[FW_FORWARD];
 }
 
-/* A datagram of ours, whether a rule wants it or not, is its exporter's, and may be looked at. */
-static inline void
-account(const struct burst *b, unsigned i)
-{
-	stats_count(&b->tx->exporters[b->packets[i].exporter], b->frames[i].len);
-	if (unlikely(b->plan->tap_every != 0))
-		tap(b, i);
-}
-
 unsigned
 fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_stats *stats, const struct fw_queue *in,
     struct fw_frame *frames, struct fw_packet *packets, unsigned n)
 {
-	const struct burst b = { tx, plan, stats, in, frames, packets };
-	struct fw_egress *only = plan->only_egress == FW_NONE ? NULL : tx->egress[plan->only_egress];
+	const struct burst b = { tx, plan, plan_rules(plan), plan_targets(plan), stats, in, frames, packets };
 	unsigned ended[FW_FORWARD + 1] = { 0 };
-	unsigned i;
+	unsigned i, plain = 0;
+	struct run run = { NULL, 0, 0 };
+	bool may_be_plain = plan->tap_every == 0 && tx->waiting.n_busy == 0;
 
 	for (i = 0; i < n; i++) {
-		enum fw_fate fate = packets[i].fate;
-
-		if (likely(fate == FW_FORWARD)) {
-			const struct fw_plan_rule *rule = &plan_rules(plan)[packets[i].rule];
-
-			if (unlikely(must_stop(only, rule)))
-				break;
-			account(&b, i);
-			stats_count(&stats->rules[rule->counter], frames[i].len);
-			fate = forward(&b, i, rule);
-		} else if (fate == FW_DROP_NO_RULE) {
-			account(&b, i);
-		} else if (fate == FW_PUNT) {
-			fate = punt(tx, in, &frames[i]);
+		if (likely(packets[i].fate == FW_FORWARD && may_be_plain && forward_plain(&b, &run, i))) {
+			plain++;
+			continue;
 		}
-		ended[fate]++;
+		end_run(&b, &run, i);
+		if (!transmit_one(&b, i, ended))
+			break;
+		may_be_plain &= tx->waiting.n_busy == 0;
 	}
-	for (unsigned port = 0; port < tx->n_ports; port++)
-		if (tx->egress[port] != NULL)
-			hand_over(tx->egress[port]);
+	end_run(&b, &run, i);
+	hand_over_all(tx);
+	ended[FW_FORWARD] += plain;
+	stats->work.swapped += plain;
 	count_frames(&stats->frames, ended, i);
 	return i;
 }
@@ -295,9 +406,15 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 void
 fw_transmit_take_up(struct fw_transmitter *tx, const struct fw_plan *plan)
 {
-	for (unsigned i = 0; i < tx->n_ports; i++)
-		if (tx->egress[i] != NULL)
-			tx->egress[i]->port = &plan_ports(plan)[i];
+	for (unsigned i = 0; i < tx->n_ports; i++) {
+		struct fw_egress *e = tx->egress[i];
+
+		if (e == NULL)
+			continue;
+		e->port = &plan_ports(plan)[i];
+		e->buffers = e->queue->buffers;
+		e->mtu = e->port->mtu != 0 ? e->port->mtu : UINT32_MAX;
+	}
 }
 
 /* ---- those that waited ---- */
@@ -401,6 +518,7 @@ fw_transmit_flush(struct fw_transmitter *tx)
 		if (e == NULL)
 			continue;
 		hand_over(e);
+		e->room = 0;
 		e->queue->ops->flush(e->queue);
 	}
 }

@@ -11,17 +11,18 @@
 
 #define FW_OUT 256U
 
-/* A worker's side of one TX queue: the frames that are ready to be sent, and the spare buffers for copies. */
+/* A worker's side of one TX queue: frames that are ready to be sent, and spare buffers for copies. */
 struct fw_egress {
 	struct fw_queue *queue;
 	const struct fw_plan_port *port;	/* the plan's */
-	uint32_t room;			/* frames that can still be added to out[] and sent */
+	const uint8_t *buffers;		/* the queue's */
+	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
+	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
 	uint32_t n_out;
 	uint32_t n_spares;
 	uint32_t spares[FW_SPARES];	/* buffer numbers */
 	struct fw_frame out[FW_OUT];
-	/* For each of out[]: the received frame of this burst whose buffer it has; NULL: a spare one. */
-	struct fw_frame *origin[FW_OUT];
+	struct fw_frame *origin[FW_OUT];	/* of out[]: the received frame whose buffer it has; NULL: it has a spare */
 };
 
 struct fw_transmitter {

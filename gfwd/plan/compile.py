@@ -40,8 +40,8 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "rules": rules,
         "nodes": nodes,
         "ranges": ranges,
-        "own4": _packed("4s4s", "plan_own4", (_own4(prefix) for prefix in blueprint.own if prefix.family == 4)),  # noqa: PLR2004
-        "own6": _packed("QQQQ", "plan_own6", (_own6(prefix) for prefix in blueprint.own if prefix.family == 6)),  # noqa: PLR2004
+        "own4": _packed("4s4s", "plan_own4", _own4(blueprint.own)),
+        "own6": _packed("QQQQ", "plan_own6", _own6(blueprint.own)),
         "top4": top4,
         "segments4": segments4,
         "segments6": _segments6(space),
@@ -84,20 +84,22 @@ def _mask(prefix: Prefix) -> int:
     return (1 << bits) - (1 << bits - prefix.length)
 
 
-def _own4(prefix: Prefix) -> tuple[bytes, bytes]:
-    return prefix.value.to_bytes(4), _mask(prefix).to_bytes(4)
+def _own4(own: Iterable[Prefix]) -> list[tuple[bytes, bytes]]:
+    """The core asks before it counts, so there is one entry at least: a value that its mask never leaves."""
+    rows = [(prefix.value.to_bytes(4), _mask(prefix).to_bytes(4)) for prefix in own if prefix.family == 4]
+    return rows or [(b"\xff" * 4, bytes(4))]
 
 
-def _own6(prefix: Prefix) -> tuple[int, int, int, int]:
-    mask = _mask(prefix)
-    return prefix.value >> 64, prefix.value & _LOW_64, mask >> 64, mask & _LOW_64
+def _own6(own: Iterable[Prefix]) -> list[tuple[int, int, int, int]]:
+    pairs = [(prefix.value, _mask(prefix)) for prefix in own if prefix.family == 6]
+    return [(value >> 64, value & _LOW_64, mask >> 64, mask & _LOW_64) for value, mask in pairs]
 
 
 def _listen(ports: Ports) -> bytes:
     bits = 0
     for first, last in ports:
         bits |= (1 << last + 1) - (1 << first)
-    return bits.to_bytes(_UDP_PORTS // 8, "little")
+    return array(_U32, struct.unpack("<2048I", bits.to_bytes(_UDP_PORTS // 8, "little"))).tobytes()
 
 
 # ---- rules and their targets ----

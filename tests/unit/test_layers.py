@@ -42,7 +42,7 @@ FOR_ALL_PYTHON = {"__init__", "errors"}
 WAY = {"parse", "match", "rewrite", "transmit", "neigh", "stats", "ring", "plan", "port"}
 PORTS = {"port_mem", "port_pcap"}
 C: dict[str, set[str]] = {
-    "bench": {"worker", "core", "region", *WAY, *PORTS},
+    "bench": {"core", "worker", "port", "port_mem"},
     "core": {"worker", "region", *WAY, *PORTS},
     "worker": WAY,
     "transmit": {"rewrite", "neigh", "stats", "ring", "parse", "match", "plan", "port"},
@@ -57,7 +57,7 @@ C: dict[str, set[str]] = {
     "port_pcap": {"port", "nmring", "region", "pcap_file"},
     "nmring": {"port"},
     "pcap_file": set(),
-    "region": set(),
+    "region": {"port"},
     "port": set(),
     "checksum": set(),
     "bytes": set(),
