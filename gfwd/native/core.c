@@ -45,7 +45,7 @@ fw_core_new(const struct fw_limits *limits, char *error)
 	struct fw_core *core;
 
 	if (limits->rules < 1 || limits->collectors < 1 || limits->neighbours < 1 || limits->exporters < 1 ||
-	    limits->flows < 1 || limits->ring_slots < 1 || limits->frame_bytes < 64 ||
+	    limits->flows < 1 || limits->flows > 1 << 24 || limits->ring_slots < 1 || limits->frame_bytes < 64 ||
 	    limits->neighbours > UINT32_MAX / FW_WAITING_MAX) {
 		snprintf(error, FW_ERROR_BYTES, "limits: each must be 1 at least, and a frame 64 bytes");
 		return NULL;

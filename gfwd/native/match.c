@@ -159,20 +159,47 @@ promote(struct fw_matcher *m, struct fw_flow *set)
 	set[FLOW_LAST] = f;
 }
 
-/* Answers from the cache; false: it has none. */
-static inline bool
-look_in_cache(struct fw_matcher *m, struct fw_flow *set, struct fw_packet *p)
+static inline struct fw_flow *
+set_of(const struct fw_matcher *m, const struct fw_key *key)
+{
+	return (struct fw_flow *)(void *)((char *)m->flows + (hash(m->seed, key) & m->set_mask));
+}
+
+static inline void
+answer(struct fw_packet *p, const struct fw_flow *f)
+{
+	p->rule = f->rule;
+	p->exporter = f->exporter;
+}
+
+/* All places of a set, in order; false: none has the answer. */
+static __attribute__((noinline)) bool
+search_set(struct fw_matcher *m, struct fw_flow *set, struct fw_packet *p)
 {
 	for (unsigned way = 0; way < FLOW_WAYS; way++) {
 		if (!is_key(&set[way].key, &p->key))
 			continue;
-		p->rule = set[way].rule;
-		p->exporter = set[way].exporter;
-		if (unlikely(way == FLOW_LAST))
+		answer(p, &set[way]);
+		if (way == FLOW_LAST)
 			promote(m, set);
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Answers from the cache; false: it has none. Nearly all answers are in one of the first two places, and in which one cannot
+ * be foretold: so that is chosen without a branch.
+ */
+static inline bool
+look_in_cache(struct fw_matcher *m, struct fw_flow *set, struct fw_packet *p)
+{
+	const struct fw_flow *f = &set[set[0].key.src_lo != p->key.src_lo];
+
+	if (unlikely(!is_key(&f->key, &p->key)))
+		return search_set(m, set, p);
+	answer(p, f);
+	return true;
 }
 
 /* A miss: ask the plan, and remember. */
@@ -201,7 +228,7 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 
 		if (unlikely(p->fate != FW_FORWARD))
 			continue;
-		p->set = &m->flows[(hash(m->seed, &p->key) & m->set_mask) * FLOW_WAYS];
+		p->set = set_of(m, &p->key);
 		__builtin_prefetch(p->set);
 		ours++;
 	}
@@ -252,13 +279,16 @@ zeroed_lines(size_t bytes)
 bool
 match_init(struct fw_matcher *m, const struct fw_limits *limits)
 {
+	uint32_t set_bytes = FLOW_WAYS * sizeof(struct fw_flow);
 	uint32_t sets = power_of_two((limits->flows + FLOW_WAYS - 1) / FLOW_WAYS);
 
 	m->seed = limits->seed;
-	m->set_mask = sets - 1;
-	m->flows = zeroed_lines((size_t)sets * FLOW_WAYS * sizeof *m->flows);
+	m->set_mask = (sets - 1) * set_bytes;
+	m->flows = zeroed_lines((size_t)sets * set_bytes);
 	m->max_exporters = limits->exporters;
 	m->n_exporters = 1;
+	_Static_assert((FLOW_WAYS * sizeof(struct fw_flow) & (FLOW_WAYS * sizeof(struct fw_flow) - 1)) == 0,
+	    "the mask counts in sets");
 	m->index_mask = power_of_two(2 * (limits->exporters + 1)) - 1;
 	m->exporters = calloc(limits->exporters + 1, sizeof *m->exporters);
 	m->exporter_counts = zeroed_lines((limits->exporters + 1) * sizeof *m->exporter_counts);

@@ -17,7 +17,7 @@ struct fw_flow {
 struct fw_matcher {
 	/* The cache: sets of FLOW_WAYS entries. */
 	struct fw_flow *flows;
-	uint32_t set_mask;
+	uint32_t set_mask;		/* number of sets - 1, times the bytes of a set */
 	uint32_t turn;			/* which kept place the next promotion takes */
 	uint64_t seed;
 	/* Exporters, in the order of their first datagram; number 0 is all that found no room. */

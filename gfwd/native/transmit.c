@@ -92,12 +92,17 @@ add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
 struct burst {
 	struct fw_transmitter *tx;
 	const struct fw_plan *plan;
-	const struct fw_plan_rule *rules;
-	const struct fw_plan_target *targets;
 	struct fw_stats *stats;
 	const struct fw_queue *in;
 	struct fw_frame *frames;
 	const struct fw_packet *packets;
+	/* Theirs, one step nearer. */
+	const struct fw_plan_rule *rules;
+	const struct fw_plan_target *targets;
+	const uint64_t *neighbours;
+	struct fw_count *exporter_counts;
+	struct fw_count *rule_counts;
+	struct fw_copy_ledger *collectors;
 };
 
 /* Does a frame leave with other VLAN tags than it came in with? */
@@ -150,7 +155,7 @@ send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, boo
 {
 	const struct fw_packet *p = &b->packets[i];
 	struct fw_egress *e = b->tx->egress[t->egress];
-	uint64_t neighbour = __atomic_load_n(&b->tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
+	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 
 	if (t->family != key_family(&p->key))
 		return t->family == 0 ? FW_DROP_NO_COLLECTOR : FW_DROP_FAMILY_MISMATCH;
@@ -199,7 +204,7 @@ forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *
 	for (uint32_t k = 0; k < n; k++) {
 		enum fw_fate copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
 
-		count_copy(&b->stats->collectors[t[k].collector], copy_fate, len);
+		count_copy(&b->collectors[t[k].collector], copy_fate, len);
 		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
 	}
 	if (kept != FW_NONE) {
@@ -260,14 +265,14 @@ must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 static inline void
 count_exporter(const struct burst *b, unsigned i, uint32_t len)
 {
-	stats_count(&b->tx->exporters[b->packets[i].exporter], len);
+	stats_count(&b->exporter_counts[b->packets[i].exporter], len);
 }
 
 static inline void
 count_datagram(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, uint32_t len)
 {
 	count_exporter(b, i, len);
-	stats_count(&b->stats->rules[rule->counter], len);
+	stats_count(&b->rule_counts[rule->counter], len);
 }
 
 /* Frames that follow each other to one port, and leave from where they lie: frames[first] and on. */
@@ -313,19 +318,19 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 	const struct fw_plan_rule *rule = &b->rules[p->rule];
 	const struct fw_plan_target *t = &b->targets[rule->first_target];
 	struct fw_egress *e = b->tx->egress[t->egress];
-	uint64_t neighbour = __atomic_load_n(&b->tx->neighbours[t->neighbour], __ATOMIC_RELAXED);
+	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 	uint32_t len = b->frames[i].len;
 	struct fw_copy_ledger *ledger;
 
-	if (rule->n_targets != 1)
+	if (rule->n_targets != 1 || !is_plain(p) || t->family != 4 || p->ip_bytes > e->mtu ||
+	    neigh_state(neighbour) != FW_NEIGH_READY)
 		return false;
 	if (unlikely(run->egress != e))
 		start_run(b, run, i, e);
-	if (!is_plain(p) || t->family != 4 || p->ip_bytes > e->mtu ||
-	    neigh_state(neighbour) != FW_NEIGH_READY || i >= run->limit)
+	if (i >= run->limit)
 		return false;
 	count_datagram(b, i, rule, len);
-	ledger = &b->stats->collectors[t->collector];
+	ledger = &b->collectors[t->collector];
 	ledger->wanted++;
 	ledger->sent++;
 	ledger->sent_bytes += len;
@@ -379,7 +384,20 @@ unsigned
 fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_stats *stats, const struct fw_queue *in,
     struct fw_frame *frames, struct fw_packet *packets, unsigned n)
 {
-	const struct burst b = { tx, plan, plan_rules(plan), plan_targets(plan), stats, in, frames, packets };
+	const struct burst b = {
+		.tx = tx,
+		.plan = plan,
+		.stats = stats,
+		.in = in,
+		.frames = frames,
+		.packets = packets,
+		.rules = plan_rules(plan),
+		.targets = plan_targets(plan),
+		.neighbours = tx->neighbours,
+		.exporter_counts = tx->exporters,
+		.rule_counts = stats->rules,
+		.collectors = stats->collectors,
+	};
 	unsigned ended[FW_FORWARD + 1] = { 0 };
 	unsigned i, plain = 0;
 	struct run run = { NULL, 0, 0 };
