@@ -30,11 +30,15 @@ hand_over_all(struct fw_transmitter *tx)
 			hand_over(tx->egress[i]);
 }
 
+/* A port that is full is asked once a burst, not once a frame. */
 static unsigned
 ask_for_room(struct fw_egress *e, unsigned wanted)
 {
+	if (e->is_full)
+		return e->room - e->n_out;
 	hand_over(e);
 	e->room = e->queue->ops->room(e->queue, wanted);
+	e->is_full = e->room < wanted;
 	if (e->room > FW_OUT)
 		e->room = FW_OUT;
 	return e->room;
@@ -118,9 +122,10 @@ send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const 
     const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
 {
 	bool exchanges = exchanges_tags(e, in_port, p);
+	uint32_t len_after = exchanges ? frame->len - (p->ip - ETHER_BYTES) + e->port->tags_bytes : frame->len;
 	struct fw_frame *out;
 
-	if (unlikely(frame->len + (exchanges ? e->port->tags_bytes : 0) > e->queue->buffer_bytes))
+	if (unlikely(frame->len > e->queue->buffer_bytes || len_after > e->queue->buffer_bytes))
 		return FW_DROP_TOO_BIG;
 	if (unlikely(room(e, 1) == 0))
 		return FW_DROP_TX_FULL;
@@ -133,7 +138,7 @@ send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const 
 	}
 	fw_rewrite(out->data, p, t, e->port, neighbour);
 	if (unlikely(exchanges))
-		out->len = rewrite_tags(out->data, out->len, p->ip, e->port);
+		out->len = rewrite_tags(out->data, frame->len, p->ip, e->port);
 	return FW_FORWARD;
 }
 
@@ -150,7 +155,7 @@ wait_for_neighbour(const struct burst *b, unsigned i, const struct fw_plan_targe
 	return FW_WAIT;
 }
 
-static inline enum fw_fate
+static __attribute__((noinline)) enum fw_fate
 send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, bool is_last, uint32_t *kept)
 {
 	const struct fw_packet *p = &b->packets[i];
@@ -185,6 +190,38 @@ count_copy(struct fw_copy_ledger *ledger, enum fw_fate fate, uint32_t bytes)
 	}
 }
 
+/* ---- the same for the common case ---- */
+
+/* IPv4 without tags to a collector of IPv4 that is there: most of what send_copy() asks, in one go. */
+static inline bool
+is_common(const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_egress *e, uint64_t neighbour)
+{
+	return is_plain(p) && t->family == 4 && p->ip_bytes <= e->mtu && neigh_state(neighbour) == FW_NEIGH_READY;
+}
+
+/* False: something is otherwise; nothing was done, and send_copy() finds out what. */
+static inline bool
+send_common(const struct burst *b, unsigned i, const struct fw_plan_target *t, bool is_last)
+{
+	const struct fw_packet *p = &b->packets[i];
+	struct fw_frame *frame = &b->frames[i], *out;
+	struct fw_egress *e = b->tx->egress[t->egress];
+	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
+
+	if (!is_common(p, t, e, neighbour) || b->tx->waiting.n_busy > 0 || e->port->tags_bytes != 0 ||
+	    frame->len > e->queue->buffer_bytes || e->n_out >= e->room)
+		return false;
+	if (is_last && e->buffers == b->in->buffers) {
+		out = add(e, frame);
+		b->stats->work.swapped++;
+	} else {
+		out = add_copy(e, frame->data, frame->len, frame->time);
+		b->stats->work.copied++;
+	}
+	fw_rewrite_plain(out->data, t, e->port, neighbour);
+	return true;
+}
+
 /* ---- one frame, to all targets of its rule ---- */
 
 /* Sent beats waiting, waiting beats dropped; of two causes the first one stays. */
@@ -202,8 +239,10 @@ forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
-		enum fw_fate copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
+		enum fw_fate copy_fate = FW_FORWARD;
 
+		if (unlikely(!send_common(b, i, &t[k], k + 1 == n)))
+			copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
 		count_copy(&b->collectors[t[k].collector], copy_fate, len);
 		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
 	}
@@ -322,8 +361,7 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 	uint32_t len = b->frames[i].len;
 	struct fw_copy_ledger *ledger;
 
-	if (rule->n_targets != 1 || !is_plain(p) || t->family != 4 || p->ip_bytes > e->mtu ||
-	    neigh_state(neighbour) != FW_NEIGH_READY)
+	if (rule->n_targets != 1 || !is_common(p, t, e, neighbour))
 		return false;
 	if (unlikely(run->egress != e))
 		start_run(b, run, i, e);
@@ -403,6 +441,9 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 	struct run run = { NULL, 0, 0 };
 	bool may_be_plain = plan->tap_every == 0 && tx->waiting.n_busy == 0;
 
+	for (unsigned port = 0; port < tx->n_ports; port++)
+		if (tx->egress[port] != NULL)
+			tx->egress[port]->is_full = false;
 	for (i = 0; i < n; i++) {
 		if (likely(packets[i].fate == FW_FORWARD && may_be_plain && forward_plain(&b, &run, i))) {
 			plain++;
@@ -537,6 +578,7 @@ fw_transmit_flush(struct fw_transmitter *tx)
 			continue;
 		hand_over(e);
 		e->room = 0;
+		e->is_full = false;
 		e->queue->ops->flush(e->queue);
 	}
 }

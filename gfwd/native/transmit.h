@@ -18,6 +18,7 @@ struct fw_egress {
 	const uint8_t *buffers;		/* the queue's */
 	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
 	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
+	bool is_full;			/* the port had less room than it was asked for, in this burst */
 	uint32_t n_out;
 	uint32_t n_spares;
 	uint32_t spares[FW_SPARES];	/* buffer numbers */

@@ -56,8 +56,12 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 {
 	struct fw_frame frames[FW_BURST];
 	struct fw_packet packets[FW_BURST];
-	unsigned n = in->ops->rx(in, frames, FW_BURST);
+	unsigned n;
 
+	/* Those that wait go first, as soon as their neighbour is there. */
+	if (unlikely(w->tx.waiting.n_busy > 0))
+		fw_transmit_waiting(&w->tx, &w->stats);
+	n = in->ops->rx(in, frames, FW_BURST);
 	if (n == 0)
 		return 0;
 	fw_parse(plan, in->port, frames, packets, n);
