@@ -1,94 +1,4 @@
-#include "rewrite.h"
 #include "transmit.h"
-
-/* ---- a burst leaves ---- */
-
-/* Sends what is ready, and puts every buffer that comes back where the one that left was from. */
-static void
-hand_over(struct fw_egress *e)
-{
-	unsigned n = e->n_out;
-
-	if (n == 0)
-		return;
-	e->queue->ops->send(e->queue, e->out, n);
-	for (unsigned i = 0; i < n; i++) {
-		if (likely(e->origin[i] != NULL))
-			e->origin[i]->buf = e->out[i].buf;
-		else
-			e->spares[e->n_spares++] = e->out[i].buf;
-	}
-	e->n_out = 0;
-	e->room -= n;
-}
-
-static void
-hand_over_all(struct fw_transmitter *tx)
-{
-	for (unsigned i = 0; i < tx->n_ports; i++)
-		if (tx->egress[i] != NULL)
-			hand_over(tx->egress[i]);
-}
-
-/* A port that is full is asked once a burst, not once a frame. */
-static unsigned
-ask_for_room(struct fw_egress *e, unsigned wanted)
-{
-	if (e->is_full)
-		return e->room - e->n_out;
-	hand_over(e);
-	e->room = e->queue->ops->room(e->queue, wanted);
-	e->is_full = e->room < wanted;
-	if (e->room > FW_OUT)
-		e->room = FW_OUT;
-	return e->room;
-}
-
-/* How many frames can be added; the port is asked when they are fewer than wanted. */
-static inline unsigned
-room(struct fw_egress *e, unsigned wanted)
-{
-	return likely(e->room - e->n_out >= wanted) ? e->room - e->n_out : ask_for_room(e, wanted);
-}
-
-/* A frame joins it, in the buffer where it lies. There is room. */
-static inline struct fw_frame *
-add(struct fw_egress *e, struct fw_frame *frame)
-{
-	struct fw_frame *out = &e->out[e->n_out];
-
-	/* Field by field: one wide load of what was just stored in parts would stall. */
-	out->data = frame->data;
-	out->time = frame->time;
-	out->buf = frame->buf;
-	out->len = frame->len;
-	e->origin[e->n_out++] = frame;
-	return out;
-}
-
-/* A copy of a frame joins it, in a spare buffer; the next spare is on its way from memory meanwhile. There is room. */
-static inline struct fw_frame *
-add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
-{
-	struct fw_frame *out;
-
-	if (unlikely(e->n_spares == 0))
-		hand_over(e);
-	out = &e->out[e->n_out];
-	e->origin[e->n_out++] = NULL;
-	out->buf = e->spares[--e->n_spares];
-	out->data = queue_buffer(e->queue, out->buf);
-	out->time = time;
-	out->len = len;
-	if (likely(e->n_spares > 0)) {
-		const uint8_t *next = queue_buffer(e->queue, e->spares[e->n_spares - 1]);
-
-		for (uint32_t at = 0; at < len; at += 64)
-			__builtin_prefetch(next + at, 1);
-	}
-	memcpy(out->data, data, len);
-	return out;
-}
 
 /* ---- one copy of a frame, to one target ---- */
 
@@ -108,39 +18,6 @@ struct burst {
 	struct fw_count *rule_counts;
 	struct fw_copy_ledger *collectors;
 };
-
-/* Does a frame leave with other VLAN tags than it came in with? */
-static bool
-exchanges_tags(const struct fw_egress *e, uint32_t in_port, const struct fw_packet *p)
-{
-	return (p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port && !e->port->keep_tags;
-}
-
-/* Adds a frame, in its own buffer where that may leave, else a copy; or says why it cannot be sent. */
-static inline enum fw_fate
-send_frame(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const struct fw_packet *p,
-    const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
-{
-	bool exchanges = exchanges_tags(e, in_port, p);
-	uint32_t len_after = exchanges ? frame->len - (p->ip - ETHER_BYTES) + e->port->tags_bytes : frame->len;
-	struct fw_frame *out;
-
-	if (unlikely(frame->len > e->queue->buffer_bytes || len_after > e->queue->buffer_bytes))
-		return FW_DROP_TOO_BIG;
-	if (unlikely(room(e, 1) == 0))
-		return FW_DROP_TX_FULL;
-	if (may_move) {
-		out = add(e, frame);
-		work->swapped++;
-	} else {
-		out = add_copy(e, frame->data, frame->len, frame->time);
-		work->copied++;
-	}
-	fw_rewrite(out->data, p, t, e->port, neighbour);
-	if (unlikely(exchanges))
-		out->len = rewrite_tags(out->data, frame->len, p->ip, e->port);
-	return FW_FORWARD;
-}
 
 /* *kept: the frame's number in the waiting room; FW_NONE: it is not there yet. */
 static enum fw_fate
@@ -172,7 +49,7 @@ send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, boo
 	if (neigh_state(neighbour) != FW_NEIGH_READY ||
 	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
 		return wait_for_neighbour(b, i, t, kept);
-	return send_frame(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->buffers == b->in->buffers,
+	return egress_send(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->buffers == b->in->buffers,
 	    &b->stats->work);
 }
 
@@ -212,10 +89,10 @@ send_common(const struct burst *b, unsigned i, const struct fw_plan_target *t, b
 	    frame->len > e->queue->buffer_bytes || e->n_out >= e->room)
 		return false;
 	if (is_last && e->buffers == b->in->buffers) {
-		out = add(e, frame);
+		out = egress_add(e, frame);
 		b->stats->work.swapped++;
 	} else {
-		out = add_copy(e, frame->data, frame->len, frame->time);
+		out = egress_add_copy(e, frame->data, frame->len, frame->time);
 		b->stats->work.copied++;
 	}
 	fw_rewrite_plain(out->data, t, e->port, neighbour);
@@ -295,7 +172,7 @@ must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 	e = b->tx->egress[b->plan->only_egress];
 	if (wanted >= e->queue->slots)
 		wanted = e->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
-	return room(e, wanted) < wanted;
+	return egress_room(e, wanted) < wanted;
 }
 
 /* ---- the common case ---- */
@@ -338,12 +215,12 @@ static void
 start_run(const struct burst *b, struct run *run, unsigned i, struct fw_egress *e)
 {
 	end_run(b, run, i);
-	hand_over(e);	/* those before them first */
+	egress_hand_over(e);	/* those before them first */
 	run->egress = e;
 	run->first = run->limit = i;
 	/* Only inside one region can a buffer leave; and where tags are added, it is not as it lies. */
 	if (e->buffers == b->in->buffers && e->port->tags_bytes == 0)
-		run->limit += room(e, FW_BURST);
+		run->limit += egress_room(e, FW_BURST);
 }
 
 /*
@@ -443,7 +320,7 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 
 	for (unsigned port = 0; port < tx->n_ports; port++)
 		if (tx->egress[port] != NULL)
-			tx->egress[port]->is_full = false;
+			egress_new_burst(tx->egress[port]);
 	for (i = 0; i < n; i++) {
 		if (likely(packets[i].fate == FW_FORWARD && may_be_plain && forward_plain(&b, &run, i))) {
 			plain++;
@@ -455,7 +332,9 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 		may_be_plain &= tx->waiting.n_busy == 0;
 	}
 	end_run(&b, &run, i);
-	hand_over_all(tx);
+	for (unsigned port = 0; port < tx->n_ports; port++)
+		if (tx->egress[port] != NULL)
+			egress_hand_over(tx->egress[port]);
 	ended[FW_FORWARD] += plain;
 	stats->work.swapped += plain;
 	count_frames(&stats->frames, ended, i);
@@ -473,112 +352,5 @@ fw_transmit_take_up(struct fw_transmitter *tx, const struct fw_plan *plan)
 		e->port = &plan_ports(plan)[i];
 		e->buffers = e->queue->buffers;
 		e->mtu = e->port->mtu != 0 ? e->port->mtu : UINT32_MAX;
-	}
-}
-
-/* ---- those that waited ---- */
-
-/* A waiting copy has got its answer: `fate` is FW_FORWARD or the cause. */
-static void
-settle(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot, enum fw_fate fate)
-{
-	const struct fw_waiting_copy *copy = waiting_first(&tx->waiting, slot);
-	struct fw_waiting_frame *f = waiting_frame(&tx->waiting, copy->frame);
-	struct fw_copy_ledger *ledger = &stats->collectors[copy->target.collector];
-	uint32_t number = copy->frame;
-
-	ledger->pending--;
-	if (fate == FW_FORWARD) {
-		ledger->sent++;
-		ledger->sent_bytes += f->frame.len;
-	} else {
-		ledger->drops[fate]++;
-	}
-	waiting_pop(&tx->waiting, slot);
-	if (!f->is_sent && fate == FW_FORWARD) {
-		f->is_sent = true;
-		stats->frames.pending--;
-		stats->frames.forwarded++;
-	} else if (!f->is_sent && f->copies == 0) {
-		stats->frames.pending--;
-		stats->frames.drops[fate]++;
-	}
-	waiting_let_go(&tx->waiting, number);
-}
-
-/* The queue of one neighbour, up to its end or the end of the room. */
-static unsigned
-send_waiting(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot)
-{
-	uint64_t neighbour = __atomic_load_n(&tx->neighbours[slot], __ATOMIC_RELAXED);
-	enum fw_neigh_state state = neigh_state(neighbour);
-	struct fw_waiting_copy *copy;
-	unsigned n = 0;
-
-	if (state != FW_NEIGH_READY && state != FW_NEIGH_FAILED)
-		return 0;
-	while ((copy = waiting_first(&tx->waiting, slot)) != NULL) {
-		struct fw_waiting_frame *f = waiting_frame(&tx->waiting, copy->frame);
-		struct fw_egress *e = tx->egress[copy->target.egress];
-		enum fw_fate fate = FW_DROP_NEIGHBOUR_FAILED;
-
-		if (state == FW_NEIGH_READY) {
-			if (room(e, 1) == 0)
-				break;
-			fate = send_frame(e, f->in_port, &f->frame, &f->packet, &copy->target, neighbour, false,
-			    &stats->work);
-		}
-		settle(tx, stats, slot, fate);
-		n++;
-	}
-	return n;
-}
-
-unsigned
-fw_transmit_waiting(struct fw_transmitter *tx, struct fw_stats *stats)
-{
-	unsigned n = 0;
-
-	for (uint32_t i = 0; i < tx->waiting.n_busy; i++)
-		n += send_waiting(tx, stats, tx->waiting.busy[i]);
-	if (n > 0)
-		waiting_tidy(&tx->waiting);
-	return n;
-}
-
-/* ---- what Python made ---- */
-
-unsigned
-fw_transmit_injected(struct fw_transmitter *tx, struct fw_ring *inject, struct fw_stats *stats)
-{
-	const struct fw_record *head;
-	const uint8_t *frame;
-	unsigned n = 0;
-
-	while ((head = ring_peek(inject, &frame)) != NULL) {
-		struct fw_egress *e = tx->egress[head->port];
-
-		if (room(e, 1) == 0)
-			break;
-		add_copy(e, frame, head->bytes, head->time);
-		stats->work.injected++;
-		ring_pop(inject);
-		n++;
-	}
-	return n;
-}
-
-void
-fw_transmit_flush(struct fw_transmitter *tx)
-{
-	for (unsigned i = 0; i < tx->n_ports; i++) {
-		struct fw_egress *e = tx->egress[i];
-
-		if (e == NULL)
-			continue;
-		hand_over(e);
-		e->room = 0;
-		e->is_full = false;
-		e->queue->ops->flush(e->queue);
 	}
 }

@@ -5,26 +5,10 @@
 #ifndef GFWD_TRANSMIT_H
 #define GFWD_TRANSMIT_H
 
+#include "egress.h"
 #include "neigh.h"
 #include "ring.h"
 #include "stats.h"
-
-#define FW_OUT 256U
-
-/* A worker's side of one TX queue: frames that are ready to be sent, and spare buffers for copies. */
-struct fw_egress {
-	struct fw_queue *queue;
-	const struct fw_plan_port *port;	/* the plan's */
-	const uint8_t *buffers;		/* the queue's */
-	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
-	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
-	bool is_full;			/* the port had less room than it was asked for, in this burst */
-	uint32_t n_out;
-	uint32_t n_spares;
-	uint32_t spares[FW_SPARES];	/* buffer numbers */
-	struct fw_frame out[FW_OUT];
-	struct fw_frame *origin[FW_OUT];	/* of out[]: the received frame whose buffer it has; NULL: it has a spare */
-};
 
 struct fw_transmitter {
 	const uint64_t *neighbours;	/* the core's slots */

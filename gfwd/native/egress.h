@@ -1,0 +1,114 @@
+/*
+ * A worker's side of a TX queue: frames gather here and are handed over together, and spare buffers wait here for copies.
+ */
+#ifndef GFWD_EGRESS_H
+#define GFWD_EGRESS_H
+
+#include "rewrite.h"
+
+#define FW_OUT 256U
+
+/* A worker's side of one TX queue: frames that are ready to be sent, and spare buffers for copies. */
+struct fw_egress {
+	struct fw_queue *queue;
+	const struct fw_plan_port *port;	/* the plan's */
+	const uint8_t *buffers;		/* the queue's */
+	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
+	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
+	bool is_full;			/* the port had less room than it was asked for, in this burst */
+	uint32_t n_out;
+	uint32_t n_spares;
+	uint32_t spares[FW_SPARES];	/* buffer numbers */
+	struct fw_frame out[FW_OUT];
+	struct fw_frame *origin[FW_OUT];	/* of out[]: the received frame whose buffer it has; NULL: it has a spare */
+};
+
+/* Sends what is ready, and puts every buffer that comes back where the one that left was from. */
+void egress_hand_over(struct fw_egress *);
+/* egress_room()'s long way: asks the port, once a burst. */
+unsigned egress_ask_for_room(struct fw_egress *, unsigned wanted);
+/* A burst begins: the port may be asked again. */
+void egress_new_burst(struct fw_egress *);
+/* Everything that was added leaves now. */
+void egress_flush(struct fw_egress *);
+
+/* How many frames can be added; the port is asked when they are fewer than wanted. */
+static inline unsigned
+egress_room(struct fw_egress *e, unsigned wanted)
+{
+	return likely(e->room - e->n_out >= wanted) ? e->room - e->n_out : egress_ask_for_room(e, wanted);
+}
+
+/* A frame joins it, in the buffer where it lies. There is room. */
+static inline struct fw_frame *
+egress_add(struct fw_egress *e, struct fw_frame *frame)
+{
+	struct fw_frame *out = &e->out[e->n_out];
+
+	/* Field by field: one wide load of what was just stored in parts would stall. */
+	out->data = frame->data;
+	out->time = frame->time;
+	out->buf = frame->buf;
+	out->len = frame->len;
+	e->origin[e->n_out++] = frame;
+	return out;
+}
+
+/* A copy of a frame joins it, in a spare buffer; the next spare is on its way from memory meanwhile. There is room. */
+static inline struct fw_frame *
+egress_add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
+{
+	struct fw_frame *out;
+
+	if (unlikely(e->n_spares == 0))
+		egress_hand_over(e);
+	out = &e->out[e->n_out];
+	e->origin[e->n_out++] = NULL;
+	out->buf = e->spares[--e->n_spares];
+	out->data = queue_buffer(e->queue, out->buf);
+	out->time = time;
+	out->len = len;
+	if (likely(e->n_spares > 0)) {
+		const uint8_t *next = queue_buffer(e->queue, e->spares[e->n_spares - 1]);
+
+		for (uint32_t at = 0; at < len; at += 64)
+			__builtin_prefetch(next + at, 1);
+	}
+	memcpy(out->data, data, len);
+	return out;
+}
+
+/* Does a frame leave with other VLAN tags than it came in with? */
+static inline bool
+egress_exchanges_tags(const struct fw_egress *e, uint32_t in_port, const struct fw_packet *p)
+{
+	return (p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port && !e->port->keep_tags;
+}
+
+/* Adds a frame, in its own buffer where that may leave, else a copy; or says why it cannot be sent. */
+static inline enum fw_fate
+egress_send(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const struct fw_packet *p,
+    const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
+{
+	bool exchanges = egress_exchanges_tags(e, in_port, p);
+	uint32_t len_after = exchanges ? frame->len - (p->ip - ETHER_BYTES) + e->port->tags_bytes : frame->len;
+	struct fw_frame *out;
+
+	if (unlikely(frame->len > e->queue->buffer_bytes || len_after > e->queue->buffer_bytes))
+		return FW_DROP_TOO_BIG;
+	if (unlikely(egress_room(e, 1) == 0))
+		return FW_DROP_TX_FULL;
+	if (may_move) {
+		out = egress_add(e, frame);
+		work->swapped++;
+	} else {
+		out = egress_add_copy(e, frame->data, frame->len, frame->time);
+		work->copied++;
+	}
+	fw_rewrite(out->data, p, t, e->port, neighbour);
+	if (unlikely(exchanges))
+		out->len = rewrite_tags(out->data, frame->len, p->ip, e->port);
+	return FW_FORWARD;
+}
+
+#endif
