@@ -120,10 +120,10 @@ check_reach(const struct fw_core *core, const struct fw_plan *plan, char *error)
 {
 	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next) {
 		for (uint32_t i = 0; i < plan->n_targets; i++) {
-			uint32_t egress = plan_targets(plan)[i].egress;
+			const struct fw_plan_target *t = &plan_targets(plan)[i];
 
-			if (w->tx.egress[egress] == NULL) {
-				snprintf(error, FW_ERROR_BYTES, "plan: a worker has no TX ring on port %u", egress);
+			if (t->family != 0 && w->tx.egress[t->egress] == NULL) {
+				snprintf(error, FW_ERROR_BYTES, "plan: a worker has no TX ring on port %u", t->egress);
 				return false;
 			}
 		}

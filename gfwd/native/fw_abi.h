@@ -60,8 +60,8 @@ struct fw_plan_target {
 	uint8_t family;			/* 4, 6, or 0 for a name without an address */
 	uint8_t port_bytes[2];		/* UDP destination port, network order; both 0: keep the datagram's */
 	uint8_t unused;
-	uint32_t neighbour;		/* neighbour slot */
-	uint32_t egress;		/* number of the port that it leaves by */
+	uint32_t neighbour;		/* neighbour slot; 0 for family 0 */
+	uint32_t egress;		/* number of the port that it leaves by; 0 for family 0, which leaves by none */
 	uint32_t collector;		/* counter slot */
 };
 

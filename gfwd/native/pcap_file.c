@@ -206,11 +206,11 @@ ng_section(struct pcap_reader *r, const uint8_t *raw_length)
 	if (magic != 0x1a2b3c4d && magic != 0x4d3c2b1a)
 		return broken(r, "a section header without its byte-order magic");
 	r->is_swapped = magic == 0x4d3c2b1a;
-	if (in16(r, h + 4) != 1)
-		return broken(r, "pcapng version %u.%u: only 1.x is known", in16(r, h + 4), in16(r, h + 6));
 	length = in32(r, raw_length);
 	if (length < 28 || length % 4 != 0 || length > BLOCK_MAX)
 		return broken(r, "a section header of %u bytes", length);
+	if (in16(r, h + 4) != 1)
+		return broken(r, "pcapng version %u.%u: only 1.x is known", in16(r, h + 4), in16(r, h + 6));
 	/* Interfaces belong to their section; numbering starts again. */
 	r->n_interfaces = 0;
 	return skip(r, length - 28, "section header") && take(r, h, 4, "section header") &&
@@ -253,9 +253,14 @@ ng_interface(struct pcap_reader *r, const uint8_t *body, uint32_t bytes)
 			break;
 		if (padded > bytes - at)
 			return broken(r, "an option that is longer than its block");
-		if (code == NG_OPT_TSRESOL && length >= 1 && !ng_resolution(r, body[at], &clock))
+		/* A time that is not understood would put false stamps on everything: better none of it. */
+		if (code == NG_OPT_TSRESOL && length != 1)
+			return broken(r, "an option (if_tsresol) of %u bytes", length);
+		if (code == NG_OPT_TSOFFSET && length != 8)
+			return broken(r, "an option (if_tsoffset) of %u bytes", length);
+		if (code == NG_OPT_TSRESOL && !ng_resolution(r, body[at], &clock))
 			return false;
-		if (code == NG_OPT_TSOFFSET && length >= 8)
+		if (code == NG_OPT_TSOFFSET)
 			clock.offset_seconds = (int64_t)in64(r, body + at);
 		at += padded;
 	}
@@ -291,8 +296,10 @@ ng_packet(struct pcap_reader *r, uint32_t type, uint32_t left, uint8_t *frame, u
 	}
 	if (interface >= r->n_interfaces)
 		return broken(r, "a packet of interface %u, which is not described", interface);
-	if (*bytes > left || *bytes > FRAME_MAX)
+	if (*bytes > left)
 		return broken(r, "a packet of %u bytes in a block with room for %u", *bytes, left);
+	if (*bytes > FRAME_MAX)
+		return broken(r, "a packet of %u bytes: no frame is longer than %d", *bytes, FRAME_MAX);
 	*time = type == NG_SIMPLE_PACKET ? 0 : clock_ns(&r->clocks[interface], units);
 	return take_frame(r, frame, room, *bytes, "packet block") && skip(r, left - *bytes, "packet block");
 }

@@ -83,7 +83,7 @@ check_targets(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 		if (t->egress >= b->ports || t->neighbour >= b->neighbours)
 			return refuse(error, "plan: target %u leaves by port %u, neighbour %u; there are %u and %u", i,
 			    t->egress, t->neighbour, b->ports, b->neighbours);
-		if (p->only_egress != FW_NONE && p->only_egress != t->egress)
+		if (t->family != 0 && p->only_egress != FW_NONE && p->only_egress != t->egress)
 			return refuse(error, "plan: target %u does not leave by port %u, the only one", i, p->only_egress);
 	}
 	return true;

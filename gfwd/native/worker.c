@@ -129,21 +129,22 @@ sleep_until_something_happens(struct fw_worker *w)
 		;
 }
 
-/* All inputs at their end, or one port broken: nothing more will come of it. */
 static bool
-is_over(const struct fw_worker *w, enum fw_run *why)
+has_failed(const struct fw_worker *w)
+{
+	for (unsigned i = 0; i < w->tx.n_ports; i++)
+		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->failed)
+			return true;
+	return false;
+}
+
+static bool
+has_ended(const struct fw_worker *w)
 {
 	bool ended = w->n_rx > 0;
 
-	for (unsigned i = 0; i < w->tx.n_ports; i++) {
-		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->failed) {
-			*why = FW_RUN_FAILED;
-			return true;
-		}
-	}
 	for (unsigned i = 0; i < w->n_rx; i++)
 		ended &= w->rx[i]->ended;
-	*why = FW_RUN_ENDED;
 	return ended;
 }
 
@@ -156,11 +157,10 @@ fw_worker_run(struct fw_worker *w)
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
 		if (fw_worker_step(w) > 0) {
 			idle = 0;
-			continue;
-		}
-		if (is_over(w, &why))
+		} else if (has_failed(w) || has_ended(w)) {
+			why = has_failed(w) ? FW_RUN_FAILED : FW_RUN_ENDED;
 			break;
-		if (++idle >= PATIENCE) {
+		} else if (++idle >= PATIENCE) {
 			sleep_until_something_happens(w);
 			idle = 0;
 		}
