@@ -39,7 +39,7 @@ lint: .venv/stamp ## ruff and mypy
 	$(PY) -m mypy
 
 bench: core ## measures the core on this machine
-	.venv/bin/gfwd bench $(BENCH)
+	.venv/bin/gfwd bench core --instructions $(BENCH)
 
 lock: ## requirements.lock anew for what pyproject.toml asks (UPGRADE=--upgrade: newest of everything)
 	sh build/lock.sh "$(PYTHON)" $(UPGRADE)

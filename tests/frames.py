@@ -404,9 +404,9 @@ class World:
     blob: bytes  # what payloads are cut from
 
 
-def random_world(rng: Random) -> World:
-    """A rule set with a configuration that fits it. Frames come in by port 0."""
-    ports = [_random_port(rng, at) for at in range(rng.choice((1, 1, 2, 3)))]
+def random_world(rng: Random, port_count: int = 0) -> World:
+    """A rule set with a configuration that fits it: so many ports, or where that is 0, one to three."""
+    ports = [_random_port(rng, at) for at in range(port_count or rng.choice((1, 1, 2, 3)))]
     rules = random_rules(rng, len(ports))
     own = {family: [address + at for at in range(rng.randint(1, 3))] for family, address in OWN.items()}
     prefixes = [(family, address, BITS[family]) for family, addresses in own.items() for address in addresses]

@@ -25,6 +25,13 @@ def value(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return typed
 
 
+def count(text: str) -> int:
+    """A number from 1 up."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
 def own_prefix(text: str) -> Prefix:
     """ADDRESS[/LENGTH]: an address of ours; where it is the first of its network, the whole network is ours."""
     try:

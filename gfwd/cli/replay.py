@@ -6,14 +6,15 @@ import sys
 from typing import Any
 
 from gfwd.cli import options
+from gfwd.cli.remarks import print_warnings
 
 
 def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="forward a capture file to another, and show the accounting",
-        description="Runs the real core over a capture file (pcap or pcapng), without privileges. Every UDP datagram in it "
-        "counts as ours unless --address or --listen say otherwise.",
+        description="Runs the real core over a capture file (pcap or pcapng), without privileges. Every UDP datagram "
+        "in it counts as ours unless --address or --listen say otherwise.",
     )
     parser.add_argument("capture", metavar="IN.pcap", help="what the exporters sent")
     parser.add_argument("-o", "--output", metavar="OUT.pcap", required=True, help="what leaves for the collectors")
@@ -53,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ruleset = classic.load(arguments.rules)
     listen = arguments.listen or ALL_PORTS
-    for problem in narrowed(ruleset, listen):
-        print(problem, file=sys.stderr)
+    print_warnings(narrowed(ruleset, listen), all_of_them=False, advice="of the same kind")
     outcome = replay(
         Replay(
             capture=arguments.capture,
@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
             neighbours=dict(arguments.neighbour),
         )
     )
+    for remark in outcome.remarks:
+        print(remark, file=sys.stderr)
     if arguments.json:
         print(json.dumps(outcome.ledger.as_json()))
     else:

@@ -1,42 +1,72 @@
-"""Collectors' names, looked up once, through the host's own resolver (hosts file, DNS, whatever it is set up to ask)."""
+"""Collectors' names, looked up once, through the host's own resolver: hosts file, DNS, whatever it is set up to ask."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from gfwd.errors import GfwdError
+from gfwd.rules.fields import unreachable
 from gfwd.rules.model import Address, Collector, Family
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
+_THREADS = 16
+
+Answer = tuple[Address, ...] | str
+"""A name's addresses, or why it has none."""
 
 
 def addresses(collectors: Iterable[Collector]) -> dict[Collector, tuple[Address, ...]]:
     """Each collector's addresses, in the resolver's order, IPv4 first. Raises GfwdError naming all that have none."""
+    wanted = tuple(collectors)
+    answers = _look_up_all({collector.host for collector in wanted if collector.address is None})
     found: dict[Collector, tuple[Address, ...]] = {}
-    asked: dict[str, tuple[Address, ...]] = {}
-    failures: list[str] = []
-    for collector in collectors:
-        if collector.address is not None:
-            found[collector] = (collector.address,)
-            continue
-        if collector.host not in asked:
-            try:
-                asked[collector.host] = _look_up(collector.host)
-            except OSError as error:
-                asked[collector.host] = ()
-                failures.append(f"error: collector {collector.host}: {error.strerror or error}")
-        found[collector] = asked[collector.host]
+    failures: dict[str, None] = {}
+    for collector in wanted:
+        answer = answers[collector.host] if collector.address is None else (collector.address,)
+        if isinstance(answer, str):
+            failures[f"error: collector {collector.host}: {answer}"] = None
+        else:
+            found[collector] = answer
     if failures:
         advice = "give the collector's address instead, or mend the name (hosts file, /etc/resolv.conf)"
         raise GfwdError("\n".join([*failures, advice]))
     return found
 
 
-def _look_up(host: str) -> tuple[Address, ...]:
-    answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+def _look_up_all(hosts: Collection[str]) -> dict[str, Answer]:
+    """Many at a time, since a name server that is down takes its time, and in threads that ^C need not wait for."""
+    waiting: SimpleQueue[str] = SimpleQueue()
+    answers: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
+    for host in hosts:
+        waiting.put(host)
+
+    def look_up_what_waits() -> None:
+        while True:
+            try:
+                host = waiting.get_nowait()
+            except Empty:
+                return
+            answers.put((host, _look_up(host)))
+
+    for _ in range(min(len(hosts), _THREADS)):
+        Thread(target=look_up_what_waits, name="names", daemon=True).start()
+    return dict(answers.get() for _ in hosts)
+
+
+def _look_up(host: str) -> Answer:
+    try:
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
     found = dict.fromkeys(
         Address(_FAMILIES[family], int.from_bytes(socket.inet_pton(family, str(sockaddr[0]))))
         for family, _, _, _, sockaddr in answers
         if family in _FAMILIES and "%" not in str(sockaddr[0])
     )
+    usable = [address for address in found if unreachable(address) is None]
+    if not usable:
+        reasons = (f"its address is {address}, and {unreachable(address)}" for address in found)
+        return next(reasons, "it has no address that a collector can have")
     # Most exporters speak IPv4, and a collector of the other family can get nothing from them.
-    return tuple(sorted(found, key=lambda address: address.family))
+    return tuple(sorted(usable, key=lambda address: address.family))

@@ -1,8 +1,10 @@
 """Replay: the real core from one capture file to another, without privileges and without a network."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names
@@ -18,6 +20,7 @@ from gfwd.rules.space import RuleSpace
 SOURCE_MAC = bytes.fromhex("020000000001")
 _IN, _OUT = 0, 1
 _RING_SLOTS = 256
+_STOPPING_S = 1.0
 _BUFFER_BYTES = 65_536  # captures hold what offloads have put together, up to IP's own limit
 
 
@@ -35,19 +38,21 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The accounting, and what was wrong with the capture or the output, if anything was."""
+    """The accounting; what was wrong with the capture or the output, if anything was; and warnings."""
 
     ledger: Ledger
     problem: str | None
+    remarks: tuple[str, ...]
 
 
 def replay(job: Replay) -> Outcome:
     """Forward the whole capture. What was whole in a broken one is forwarded, and the outcome says where it broke."""
     collectors = tuple(dict.fromkeys(collector for rule in job.rules.rules for collector in rule.collectors))
     addresses = names.addresses(collectors)
-    slots = {address: slot for slot, address in enumerate(dict.fromkeys(a for many in addresses.values() for a in many))}
+    hosts = dict.fromkeys(address for found in addresses.values() for address in found)
+    slots = {address: slot for slot, address in enumerate(hosts)}
     space = RuleSpace(job.rules)
-    _refuse_same_file(job)
+    _refuse_to_overwrite(job)
     with Core(Limits(rules=len(space.ranked), collectors=len(collectors), neighbours=len(slots))) as core:
         region = core.region(rings=2, slots=_RING_SLOTS, buffer_bytes=_BUFFER_BYTES)
         core.port_pcap_in(region, job.capture)
@@ -63,11 +68,11 @@ def replay(job: Replay) -> Outcome:
             [str(collector) for collector in collectors],
             [(f"{job.rules.path}:{rule.line}", rule_text(rule)) for rule in space.ranked],
         )
-    return Outcome(ledger, problem)
+    return Outcome(ledger, problem, _remarks(job, slots))
 
 
 def made_up_mac(address: Address) -> bytes:
-    """A collector's MAC where there is no wire to ask: 02:00 or 02:01 (locally administered), and its last four bytes."""
+    """A MAC where there is no wire to ask: 02:00, or 02:01 in IPv6 (locally administered), and the last four bytes."""
     last_four = address.value.to_bytes(ADDRESS_BITS[address.family] // 8)[-4:]
     return bytes((2, 0 if address.family == 4 else 1)) + last_four
 
@@ -92,22 +97,37 @@ def _blueprint(
     )
 
 
-def _refuse_same_file(job: Replay) -> None:
+def _refuse_to_overwrite(job: Replay) -> None:
     """The output is emptied before the capture is read."""
-    if os.path.exists(job.capture) and os.path.exists(job.output) and os.path.samefile(job.capture, job.output):
-        raise UsageError(f"{job.output}: error: is the capture itself; name another file to write to")
+    for path, what in ((job.capture, "the capture itself"), (job.rules.path, "the rules file")):
+        if os.path.exists(path) and os.path.exists(job.output) and os.path.samefile(path, job.output):
+            raise UsageError(f"{job.output}: error: is {what}; name another file to write to")
 
 
 def _run(worker: Worker) -> None:
-    """In a thread of its own, so that this one hears of ^C."""
-    thread = threading.Thread(target=worker.run, name="worker")
-    thread.start()
+    """In a thread of its own, so that this one hears of ^C. The worker has ended when this returns or raises."""
+    # Thread.join() does not do for that: once ^C has interrupted it, it takes the thread for ended.
+    ended = threading.Event()
+
+    def run_to_the_end() -> None:
+        try:
+            worker.run()
+        finally:
+            ended.set()
+
+    # ^C in the middle of start() would leave open whether there is a worker to wait for.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Thread(target=run_to_the_end, name="worker", daemon=True).start()
     try:
-        thread.join()
-    except KeyboardInterrupt:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        ended.wait()
+    finally:
         worker.stop()
-        thread.join()
-        raise
+        with suppress(KeyboardInterrupt):  # the second one of an impatient user
+            ended.wait(_STOPPING_S)
+        if not ended.is_set():
+            # It waits for a pipe that says nothing, and the core must not be freed under it.
+            os._exit(128 + signal.SIGINT)
 
 
 def _problem(core: Core, job: Replay) -> str | None:
@@ -117,3 +137,11 @@ def _problem(core: Core, job: Replay) -> str | None:
         return f"{job.output}: error: {error}"
     broken = core.port_error(_IN)
     return None if broken is None else f"{job.capture}: error: {broken}"
+
+
+def _remarks(job: Replay, slots: Mapping[Address, int]) -> tuple[str, ...]:
+    return tuple(
+        f"--neighbour {address}: warning: no collector has this address, so its MAC is not used"
+        for address in job.neighbours
+        if address not in slots
+    )

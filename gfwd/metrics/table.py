@@ -13,7 +13,7 @@ def ledger_text(ledger: Ledger) -> str:
     """Four tables: frames, copies by collector, drops, and the rules that matched most."""
     frames = ledger.frames
     parts = [
-        _table(
+        table_text(
             ("frames", "forwarded", "passed", "punted", "pending", "dropped"),
             [
                 (
@@ -26,7 +26,7 @@ def ledger_text(ledger: Ledger) -> str:
                 )
             ],
         ),
-        _table(
+        table_text(
             ("collector", "wanted", "sent", "bytes", "pending", "dropped"),
             [
                 (name, copies.wanted, copies.sent, copies.sent_bytes, copies.pending, sum(copies.drops.values()))
@@ -42,7 +42,7 @@ def ledger_text(ledger: Ledger) -> str:
 def _drops(ledger: Ledger) -> str:
     copies = ledger.copies().drops
     rows = [(cause, n, copies[cause]) for cause, n in ledger.frames.drops.items() if n or copies[cause]]
-    return _table(("dropped because", "frames", "copies"), rows) if rows else ""
+    return table_text(("dropped because", "frames", "copies"), rows) if rows else ""
 
 
 def _rules(ledger: Ledger) -> str:
@@ -50,8 +50,14 @@ def _rules(ledger: Ledger) -> str:
     rows = [(rule.place, rule.count.packets, rule.count.bytes, rule.text) for rule in busiest[:_RULES_SHOWN]]
     unseen = len(ledger.rules) - len(rows)
     more = f"\nand {unseen} more rules, that matched less or nothing (--json has them all)" if unseen else ""
-    return _table(("rule", "datagrams", "bytes", "text"), rows) + more
+    return table_text(("rule", "datagrams", "bytes", "text"), rows) + more
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table_text(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table; integers get their thousands parted, and stand to the right like all numbers."""
     return tabulate(rows, headers=headers, tablefmt="simple", intfmt=",")
+
+
+def figures_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of figures that are texts already, each with as many digits as it was given, to the right."""
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=["right"] * len(headers))

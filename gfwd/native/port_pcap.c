@@ -9,6 +9,7 @@ struct pcap_port {
 	struct fw_nmring nm;		/* first: a struct fw_nmring * is also a struct pcap_port * */
 	struct fw_port port;
 	bool is_input;
+	bool is_read;			/* input: the file's end was met, or the place where it is broken */
 	struct pcap_reader reader;	/* input */
 	FILE *file;			/* output; NULL once closed */
 };
@@ -28,23 +29,25 @@ sync_in(struct fw_nmring *nm)
 	struct pcap_port *p = (struct pcap_port *)nm;
 	struct netmap_ring *ring = nm->ring;
 
-	while (!nm->queue.ended && nm_ring_next(ring, ring->tail) != ring->head) {
+	while (!p->is_read && nm_ring_next(ring, ring->tail) != ring->head) {
 		struct netmap_slot *slot = &ring->slot[ring->tail];
 		uint32_t room = ring->nr_buf_size < UINT16_MAX ? ring->nr_buf_size : UINT16_MAX, bytes;
 		enum pcap_read r = pcap_reader_next(&p->reader, (uint8_t *)NETMAP_BUF(ring, slot->buf_idx), room, &bytes,
 		    &nm->times[ring->tail]);
 
+		if (r == PCAP_BROKEN)
+			memcpy(p->port.error, p->reader.error, sizeof p->port.error);
 		if (r != PCAP_FRAME) {
-			nm->queue.ended = true;
-			if (r == PCAP_BROKEN)
-				memcpy(p->port.error, p->reader.error, sizeof p->port.error);
-			return;
+			p->is_read = true;
+			break;
 		}
 		/* netmap's own sign for "more than this buffer holds". */
 		slot->flags = bytes > room ? NS_MOREFRAG : 0;
 		slot->len = (uint16_t)(bytes > room ? room : bytes);
 		ring->tail = nm_ring_next(ring, ring->tail);
 	}
+	/* What was read may still wait for room at the other side. */
+	nm->queue.ended = p->is_read && nm_ring_empty(ring);
 }
 
 /* Writes every slot that the worker has filled. */

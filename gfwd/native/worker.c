@@ -155,10 +155,16 @@ fw_worker_run(struct fw_worker *w)
 	unsigned idle = 0;
 
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
-		if (fw_worker_step(w) > 0) {
+		unsigned n = fw_worker_step(w);
+
+		if (has_failed(w)) {
+			why = FW_RUN_FAILED;
+			break;
+		}
+		if (n > 0) {
 			idle = 0;
-		} else if (has_failed(w) || has_ended(w)) {
-			why = has_failed(w) ? FW_RUN_FAILED : FW_RUN_ENDED;
+		} else if (has_ended(w)) {
+			why = FW_RUN_ENDED;
 			break;
 		} else if (++idle >= PATIENCE) {
 			sleep_until_something_happens(w);

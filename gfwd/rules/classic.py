@@ -7,7 +7,7 @@ wrong with it, and in which column.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final, TypeVar
 
@@ -24,6 +24,9 @@ from gfwd.rules.fields import (
 from gfwd.rules.model import ALL_PORTS, Collector, Prefix, Rule, RuleSet
 
 T = TypeVar("T")
+
+COLLECTORS_MAX: Final = 128
+"""Collectors of one rule. The core has room for no more."""
 
 _DEFAULT: Final = "default"
 _BYTE_ORDER_MARK: Final = "\ufeff"
@@ -103,7 +106,10 @@ def _rule_reader() -> Callable[[list[str], int], Rule]:
     @cache
     def collectors_of(texts: tuple[str, ...]) -> tuple[Collector, ...]:
         names = [name for text in texts for name in text.split(",") if name]
-        return tuple(dict.fromkeys(map(collector_of, names)))  # one that comes twice counts once
+        collectors = tuple(dict.fromkeys(map(collector_of, names)))  # one that comes twice counts once
+        if len(collectors) > COLLECTORS_MAX:
+            raise FieldError("too many collectors")
+        return collectors
 
     def read_rule(fields: list[str], line: int) -> Rule:
         """Turn the fields of a line into a rule. Raises FieldError where anything at all is wrong with them."""
@@ -161,7 +167,8 @@ def _line_problems(content: str) -> list[tuple[int, str]]:
     collectors = [read(parse_collector, field) for field in collector_fields]
     if not collectors:
         problems.append((collectors_end + 1, "the collectors are missing: write one or more behind the port"))
-    elif source is not None and len(problems) == problems_so_far:
+    problems += _number_problem(collectors, collector_fields)
+    if source is not None and collectors and len(problems) == problems_so_far:
         problems += _family_problem(source, [collector for collector in collectors if collector], collector_fields[0])
     return problems
 
@@ -169,6 +176,19 @@ def _line_problems(content: str) -> list[tuple[int, str]]:
 def _stands_for_priority(text: str, is_default: bool) -> bool:
     """Whether the last field is meant as a priority. Behind a default, which has none, only a letter can be."""
     return text.upper() in PRIORITIES if is_default else len(text) == 1
+
+
+def _number_problem(
+    collectors: Sequence[Collector | None], fields: Sequence[re.Match[str]]
+) -> Iterator[tuple[int, str]]:
+    """Point at the first collector that is too much; bad ones (None) have been reported, and do not count here."""
+    seen: set[Collector] = set()
+    for collector, field in zip(collectors, fields, strict=True):
+        if collector is not None:
+            seen.add(collector)
+        if len(seen) > COLLECTORS_MAX:
+            yield field.start() + 1, f"a rule has {COLLECTORS_MAX} collectors at most: remove those from here on"
+            return
 
 
 def _family_problem(

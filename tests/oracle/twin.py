@@ -118,6 +118,8 @@ class Outcome:
     place: str
     outputs: tuple[Output, ...] = ()
     copies: tuple[Copy, ...] = ()
+    datagram: Datagram | None = None  # where it is ours and sound
+    rule: TwinRule | None = None  # that it met
 
 
 @dataclass
@@ -126,6 +128,7 @@ class Ledger:
 
     frames: Counter[str] = field(default_factory=Counter)
     copies: dict[int, Counter[str]] = field(default_factory=dict)  # by collector
+    sent_bytes: Counter[int] = field(default_factory=Counter)  # by collector; of the frames as they came in
 
     def add(self, outcome: Outcome) -> None:
         """Enter a frame and its copies."""
@@ -196,7 +199,7 @@ class Twin:
             outcome = Outcome(datagram)
         else:
             rule = match(self.rules, datagram)
-            outcome = Outcome(NO_RULE) if rule is None else self._transmit(datagram, rule)
+            outcome = Outcome(NO_RULE, datagram=datagram) if rule is None else self._transmit(datagram, rule)
         self.ledger.add(outcome)
         return outcome
 
@@ -224,14 +227,14 @@ class Twin:
             place = PENDING
         else:
             place = copies[0].place
-        return Outcome(place, tuple(outputs), tuple(copies))
+        return Outcome(place, tuple(outputs), tuple(copies), datagram, rule)
 
     def _admit(self, datagram: Datagram, target: TwinTarget, flight: _Flight) -> str:
         """Transmit's steps 1 to 4: "sent" when nothing stands in the copy's way."""
-        if target.family is not None and target.family != datagram.family:
-            return FAMILY_MISMATCH
         if target.address is None:
             return NO_COLLECTOR
+        if target.family != datagram.family:
+            return FAMILY_MISMATCH
         mtu = self.config.ports[target.egress].mtu
         if mtu and datagram.ip_length > mtu:
             return TOO_BIG
@@ -247,12 +250,13 @@ class Twin:
         return PENDING
 
     def _send(self, datagram: Datagram, target: TwinTarget, mac: bytes, outputs: list[Output]) -> str:
-        """Transmit's step 5. The ports here always have room, but a buffer has a length."""
+        """Transmit's step 5: the frame must fit as it came in, and as it leaves. The ports here always have room."""
         frame = rewrite(datagram, target, mac, self.config)
         buffer = self.config.ports[target.egress].buffer
-        if buffer and len(frame) > buffer:
+        if buffer and max(len(datagram.frame), len(frame)) > buffer:
             return TOO_BIG
         outputs.append(Output(target.egress, frame))
+        self.ledger.sent_bytes[target.collector] += len(datagram.frame)
         return SENT
 
     def _neighbour(self, target: TwinTarget) -> tuple[str, bytes]:
@@ -341,7 +345,8 @@ def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
         return PASSED
     destination = number(frame, ip_at + 24, 16)
     if not is_own(config, 6, destination):  # 2
-        return PASSED
+        is_for_all = destination >> 120 == 0xFF and frame[ip_at + 6] == ICMPV6
+        return PUNTED if is_for_all and not config.ports[ingress].has_host_stack else PASSED
     length = 40 + u16(frame, ip_at + 4)
     if length > left:  # 3
         return SHORT
@@ -354,7 +359,7 @@ def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
     payload = ip_at + length - udp_at
     if not fragment and payload < UDP_HEADER_LENGTH:  # 6
         return SHORT
-    has_port = not later and payload >= UDP_HEADER_LENGTH
+    has_port = not later and payload >= UDP_PORTS_LENGTH
     if has_port and not is_listened(config, u16(frame, udp_at + 2)):  # 7
         return PASSED
     if fragment:  # 8

@@ -1,0 +1,67 @@
+"""Parts of the core on their own, under ASan and UBSan: what they read and write, byte by byte."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from gfwd.native.core import DROP_CAUSES
+from tests.cores import plan_of
+from tests.frames import World, random_frame, random_world
+from tests.native.conftest import Harness
+from tests.oracle import twin
+
+pytestmark = pytest.mark.skipif("GFWD_CORE" in os.environ, reason="sanitized in every run: once is enough")
+
+Built = Callable[[str], Harness]
+FATES = (*DROP_CAUSES, twin.PASSED, twin.PUNTED, twin.PENDING, twin.FORWARDED)  # as in enum fw_fate
+
+
+def world_of(rng: Random, rules: int, ports: int = 1) -> World:
+    """A drawn world with no fewer rules."""
+    while True:
+        world = random_world(rng, ports)
+        if len(world.rules.rules) >= rules:
+            return world
+
+
+def sample(frame: bytes, world: World) -> bytes:
+    """A frame as parse_frames wants it: its length, how much of it must be there to forward it, and where it ends."""
+    parsed = twin.parse(frame, world.config, 0)
+    if isinstance(parsed, str):
+        return struct.pack("=III", len(frame), 0, FATES.index(parsed)) + frame
+    return struct.pack("=III", len(frame), parsed.ip_at + parsed.ip_length, FATES.index(twin.FORWARDED)) + frame
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parser_stays_inside_of_cut_and_changed_frames(seed: int, harness: Built, tmp_path: Path) -> None:
+    rng = Random(f"parse {seed}")
+    world = world_of(rng, 10)
+    plan, samples = tmp_path / "plan", tmp_path / "frames"
+    plan.write_bytes(plan_of(world).plan)
+    samples.write_bytes(b"".join(sample(random_frame(rng, world), world) for _ in range(500)))
+    assert harness("parse_frames")(plan, samples, "200000") == "500 frames\n"
+
+
+def test_checksums_are_those_of_the_rfcs(harness: Built) -> None:
+    harness("checksums")()
+
+
+def test_rings_lose_nothing_between_threads(harness: Built) -> None:
+    harness("rings")()
+
+
+def test_waiting_queues_keep_bounds_and_order(harness: Built) -> None:
+    harness("waiting")()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_plan_leads_outside(seed: int, harness: Built, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    plan.write_bytes(plan_of(world_of(Random(f"plans {seed}"), 40)).plan)
+    harness("plans")(plan, "4000")

@@ -1,0 +1,475 @@
+"""The core against its twin: a million frames of every kind, met with rules drawn at random, and every byte compared.
+
+A drawn world goes the whole way, from rules text to published plan, and its frames through memory ports. Neighbours
+change state meanwhile, and another plan is published while copies wait. What leaves must be the same bytes in the same
+order, what is punted and tapped too, and all counters must agree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from random import Random
+
+import pytest
+
+from gfwd.native.core import NONE, WAITING_MAX, CopyLedger, Core, Limits, NeighbourState
+from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
+from gfwd.plan.compile import compile_plan
+from gfwd.rules import classic
+from gfwd.rules.model import Address
+from gfwd.rules.space import RuleSpace
+from tests import frames
+from tests.cores import STATES, Compiled, Rig, plan_of, with_buffers
+from tests.frames import BITS, World, random_frame, random_rules, random_world
+from tests.oracle import twin
+from tests.oracle.twin import Datagram, Outcome, Output, Twin, TwinRule, TwinTarget
+
+SANITIZED = "GFWD_CORE" in os.environ  # then all is slow, and a share of the frames has to do
+SEEDS = 12 if SANITIZED else 24
+WORLDS = 5 if SANITIZED else 21  # of each seed
+FRAMES = 1_000 if SANITIZED else 2_000  # in each world
+BATCH = 200  # frames that arrive together, at most
+SLOTS = 1_024  # room for all copies of a batch, as a drawn rule names five collectors at most
+FRAME_BYTES = 4_096  # longest frame that is sent
+PAIRS_WANTED = 60_000 if SANITIZED else 1_000_000
+
+
+def test_a_run_compares_a_million_pairs() -> None:
+    assert SEEDS * WORLDS * FRAMES >= PAIRS_WANTED
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_core_does_what_its_twin_does(seed: int) -> None:
+    for number in range(WORLDS):
+        with closing(Comparison(Random(f"{seed}/{number}"), f"seed {seed}, world {number}")) as comparison:
+            compared = comparison.run(FRAMES)
+        assert compared == FRAMES
+
+
+# -- One world --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A datagram that the tap hands out."""
+
+    frame: bytes
+    port: int
+    rule: int  # its number in the plan
+
+
+class Comparison:
+    """A world in the core and in the twin, fed alike. Half-way it gives place to another one, on the same ports."""
+
+    def __init__(self, rng: Random, name: str) -> None:
+        self.rng, self.name = rng, name
+        first = random_world(rng)
+        worlds = [first, random_world(rng, len(first.config.ports))]
+        self.ports = range(len(first.config.ports))
+        buffers = [rng.choice((192, 256, 1_024, FRAME_BYTES)) for _ in range(rng.choice((1, 2)))]
+        self.region_of = [rng.randrange(len(buffers)) for _ in self.ports]
+        sizes = [buffers[region] for region in self.region_of]
+        self.worlds = [narrowed(rng, with_buffers(world, sizes)) for world in worlds]
+        self.has_one_egress = all(len(egresses(world)) <= 1 for world in worlds)
+        # Ports that always have room are the twin's. Where all leaves by one, a short ring makes the core wait instead.
+        slots = rng.choice((8, 64, 256, SLOTS)) if self.has_one_egress else SLOTS
+        self.batch = min(BATCH, slots - 1)
+        self.rig = Rig(self._limits(), self.region_of, buffers, slots)
+        self.core = self.rig.core
+        self.generation = 0
+        self.tap_turn = 0
+        self.outputs: list[list[bytes]] = [[] for _ in self.ports]
+        self.punted: list[tuple[int, bytes]] = []  # these two by the twin, the next two by the core
+        self.tapped: list[Tap] = []
+        self.got_punted: list[tuple[int, bytes]] = []
+        self.got_tapped: list[Tap] = []
+        self.rules: Counter[int] = Counter()  # datagrams by rule number, and bytes
+        self.rule_bytes: Counter[int] = Counter()
+        self.exporters: dict[tuple[int, int], list[int]] = {}  # family and address: datagrams and bytes
+        self.moved = 0  # copies that left in their own buffer
+        self.taps = 0
+        self._start()
+
+    def close(self) -> None:
+        self.core.close()
+
+    def run(self, count: int) -> int:
+        """Send so many frames, half of them in each world; returns how many were compared."""
+        self.compare(self._fed(count // 2))
+        self._publish(1)
+        return self.compare(count // 2 + self._fed(count - count // 2))
+
+    # ---- both at once ----
+
+    def _fed(self, count: int) -> int:
+        """Frames arrive in batches by ports at random; in between, neighbours answer, fail and are forgotten."""
+        source, sent = drawn_frames(self.rng, self.world), 0
+        while sent < count:
+            ingress = self.rng.choice(self.ports)
+            longest = self.world.config.ports[ingress].buffer
+            for frame in islice(source, min(count - sent, self.rng.randint(1, self.batch))):
+                if len(frame) <= longest:
+                    self._arrive(frame, ingress)
+                    sent += 1
+                else:
+                    assert not self.core.arrive(ingress, frame), self.name
+            self._pause()
+            if self.rng.random() < 0.3:
+                self._drain()  # the core must have read all that the twin has
+                self._change_a_neighbour()
+        return sent
+
+    def _arrive(self, frame: bytes, ingress: int) -> None:
+        if not self.core.arrive(ingress, frame):
+            self._drain()
+            assert self.core.arrive(ingress, frame), self.name
+        self._expect(self.twin.forward(frame, ingress), frame, ingress)
+
+    def _pause(self) -> None:
+        """Between two batches. Where a full ring makes the core wait, the wire may be slow, and the worker too."""
+        speed = self.rng.random() if self.has_one_egress else 0
+        if speed < 0.5:
+            self._drain()
+        elif speed < 0.8:
+            self._step()
+
+    def _change_a_neighbour(self) -> None:
+        slot = self.rng.randrange(self.n_neighbours)
+        state = self.rng.choice(("ready", "ready", "pending", "failed"))
+        mac = self.rng.randbytes(6)
+        ours = NeighbourState.EMPTY if state == "pending" and self.rng.random() < 0.5 else STATES[state]
+        self.core.set_neighbour(slot, mac if state == "ready" else None, ours)
+        self._leave(self.twin.set_neighbour(("neighbour", slot), state, mac))
+        # What waited and what arrives next may meet in one round, but not where a full ring would drop instead of wait.
+        if not self.has_one_egress or self.rng.random() < 0.5:
+            self._drain()
+
+    def _step(self) -> bool:
+        """One round of the worker. Python takes what is its own; what has left stays where it is."""
+        busy = self.rig.worker.step() > 0
+        for it in self.rig.punted():
+            assert (it.rule, it.generation) == (NONE, 0), self.name
+            self.got_punted.append((it.port, it.frame))
+        for it in self.rig.tapped():
+            assert it.generation == self.generation, self.name
+            self.got_tapped.append(Tap(it.frame, it.port, it.rule))
+        return busy
+
+    def _drain(self) -> None:
+        """Let the worker go round until nothing comes any more, and compare what came."""
+        got: list[list[bytes]] = [[] for _ in self.ports]
+        busy = True
+        while busy:
+            busy = self._step()
+            for port in self.ports:
+                got[port] += self.rig.left(port)
+        for port in self.ports:
+            assert got[port] == self.outputs[port], f"{self.name}: what left by port {port}"
+            self.outputs[port].clear()
+        assert self.got_punted == self.punted, self.name
+        assert self.got_tapped == self.tapped, self.name
+        self.taps += len(self.tapped)
+        for done in (self.got_punted, self.punted, self.got_tapped, self.tapped):
+            done.clear()
+
+    # ---- the twin's side ----
+
+    def _expect(self, outcome: Outcome, frame: bytes, ingress: int) -> None:
+        self._leave(outcome.outputs)
+        if outcome.place == twin.PUNTED:
+            self.punted.append((ingress, frame))
+        if outcome.datagram is None:
+            return
+        self._count(outcome.datagram)
+        number = NONE
+        if outcome.rule is not None:
+            number = self.compiled.numbers[outcome.rule.order]
+            self.rules[number] += 1
+            self.rule_bytes[number] += len(frame)
+            last = twin.each_collector_once(outcome.rule.targets)[-1]
+            is_at_home = self.region_of[last.egress] == self.region_of[ingress]
+            self.moved += is_at_home and outcome.copies[-1].place == twin.SENT
+        self._tap(frame, ingress, number)
+
+    def _leave(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            self.outputs[output.egress].append(output.frame)
+
+    def _count(self, datagram: Datagram) -> None:
+        counts = self.exporters.setdefault((datagram.family, datagram.source), [0, 0])
+        counts[0] += 1
+        counts[1] += len(datagram.frame)
+
+    def _tap(self, frame: bytes, ingress: int, number: int) -> None:
+        if not self.tap_every:
+            return
+        self.tap_turn += 1
+        if self.tap_turn >= self.tap_every:
+            self.tap_turn = 0
+            self.tapped.append(Tap(frame, ingress, number))
+
+    # ---- all counters ----
+
+    def compare(self, received: int) -> int:
+        """Compare every counter of the core with the twin's; returns how many frames both have received."""
+        self._drain()
+        expected, got = self.twin.ledger, self.core.frames()
+        assert got.received == received, self.name
+        drops = {cause: n for cause, n in got.drops.items() if n}
+        copies = self.core.collectors(self.n_collectors)
+        assert {
+            **got._replace(drops=drops)._asdict(),
+            "copies": without_bytes(total(copies)),
+        } == expected.as_dict(), self.name
+        by_collector = expected.by_collector()
+        for collector, ledger in enumerate(copies):
+            assert without_bytes(ledger) == by_collector.get(collector, without_bytes(total([]))), self.name
+            assert ledger.sent_bytes == expected.sent_bytes[collector], self.name
+        counts = self.core.rules(self.n_rules)
+        assert [c.packets for c in counts] == [self.rules[number] for number in range(self.n_rules)], self.name
+        assert [c.bytes for c in counts] == [self.rule_bytes[number] for number in range(self.n_rules)], self.name
+        self._compare_exporters()
+        work = self.core.work()
+        assert work.swapped + work.copied == total(copies).sent, self.name
+        assert work.swapped == self.moved, self.name
+        assert (work.tapped, work.tap_lost) == (self.taps, 0), self.name
+        return got.received
+
+    def _compare_exporters(self) -> None:
+        """In the order of their first datagram; those that find no room in the table are one, which comes first."""
+        listed = [
+            (family, address.to_bytes(BITS[family] // 8), *counts)
+            for (family, address), counts in self.exporters.items()
+        ]
+        room = self.core.limits.exporters
+        rest = [sum(column) for column in zip(*((n, size) for _, _, n, size in listed[room:]), strict=True)] or [0, 0]
+        assert [tuple(it) for it in self.core.exporters()] == [(0, b"", *rest), *listed[:room]], self.name
+
+    # ---- life ----
+
+    def _limits(self) -> Limits:
+        self.n_collectors = sum(len(world.rules.collectors) for world in self.worlds)
+        self.n_neighbours = sum(len(world.rules.neighbours) for world in self.worlds)
+        self.n_rules = max(len(world.rules.rules) for world in self.worlds)
+        return Limits(
+            rules=self.n_rules,
+            collectors=self.n_collectors,
+            neighbours=self.n_neighbours,
+            exporters=self.rng.choice((1, 8, 4_096)),
+            flows=self.rng.choice((1, 64, 4_096)),
+            frame_bytes=FRAME_BYTES,
+            ring_slots=SLOTS,
+        )
+
+    def _start(self) -> None:
+        neighbours = [neighbour for world in self.worlds for neighbour in world.rules.neighbours]
+        for slot, neighbour in enumerate(neighbours):
+            self.core.set_neighbour(slot, neighbour.mac, STATES[neighbour.state])
+        self.twin = Twin((), self.worlds[0].config, WAITING_MAX)
+        self._publish(0)
+
+    def _publish(self, number: int) -> None:
+        """Put a world in force. The second one's collectors and neighbours come behind the first one's."""
+        self.world = self.worlds[number]
+        before = self.worlds[:number]
+        collectors = sum(len(world.rules.collectors) for world in before)
+        neighbours = sum(len(world.rules.neighbours) for world in before)
+        self.tap_every = self.rng.choice((0, 1, 7))
+        self.compiled: Compiled = plan_of(
+            self.world, tap_every=self.tap_every, first_collector=collectors, first_neighbour=neighbours
+        )
+        self.core.publish(self.compiled.plan)
+        self.generation += 1
+        self.twin.config = self.world.config
+        self.twin.rules = [moved_rule(rule, collectors, neighbours) for rule in self.world.rules.rules]
+
+
+def narrowed(rng: Random, world: World) -> World:
+    """The world, now and then with an MTU that many frames come close to."""
+    if rng.random() < 0.7:
+        return world
+    ports = [replace(port, mtu=rng.choice((0, rng.randint(60, 140)))) for port in world.config.ports]
+    return replace(world, config=replace(world.config, ports=ports))
+
+
+def egresses(world: World) -> set[int]:
+    """The ports that the world's copies leave by."""
+    return {target.egress for rule in world.rules.rules for target in rule.targets if target.address is not None}
+
+
+def drawn_frames(rng: Random, world: World) -> Iterator[bytes]:
+    while True:
+        yield random_frame(rng, world)
+
+
+def moved_rule(rule: TwinRule, collectors: int, neighbours: int) -> TwinRule:
+    """The same rule, with collectors and neighbours whose numbers start elsewhere."""
+
+    def moved(target: TwinTarget) -> TwinTarget:
+        assert target.neighbour is not None
+        return replace(target, collector=target.collector + collectors, neighbour=target.neighbour + neighbours)
+
+    return replace(rule, targets=tuple(map(moved, rule.targets)))
+
+
+def total(ledgers: Sequence[CopyLedger]) -> CopyLedger:
+    """The copy ledger in all."""
+    drops: Counter[str] = Counter()
+    for ledger in ledgers:
+        drops.update(ledger.drops)
+    return CopyLedger(
+        wanted=sum(ledger.wanted for ledger in ledgers),
+        sent=sum(ledger.sent for ledger in ledgers),
+        sent_bytes=sum(ledger.sent_bytes for ledger in ledgers),
+        pending=sum(ledger.pending for ledger in ledgers),
+        drops=dict(drops),
+    )
+
+
+def without_bytes(ledger: CopyLedger) -> dict[str, object]:
+    """A copy ledger as the twin writes it."""
+    drops = {cause: n for cause, n in ledger.drops.items() if n}
+    return {"wanted": ledger.wanted, "sent": ledger.sent, "pending": ledger.pending, "drops": drops}
+
+
+# -- What a drawn world leaves out ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", ["default * 192.0.2.9 unknown.example.net", "default * unknown.example.net"])
+def test_a_name_without_address_counts_wherever_the_others_leave(rules: str) -> None:
+    """Frames come in by port 0, which has no TX ring, and leave by port 1; one of the two collectors has no address."""
+    ruleset = classic.parse(rules, "two.rules")
+    space = RuleSpace(ruleset)
+    routes = {
+        collector: Route(slot, () if collector.address is None else (Hop(collector.address, 1, 0),))
+        for slot, collector in enumerate(ruleset.rules[0].collectors)
+    }
+    with Core(Limits(rules=1, collectors=2, neighbours=1)) as core:
+        region = core.region(rings=4, slots=16)
+        core.port_mem(region)
+        core.port_mem(region)
+        worker = core.worker(rx=[(0, 0)], tx=[(1, 0)])
+        core.publish(compile_plan(Blueprint(space=space, routes=routes, ports=(PlanPort(), PlanPort()))))
+        core.arrive(0, frames.datagram(4, 0x0A020203, 0x0A020201, (1, 514)))
+        worker.step()
+        assert [ledger.drops["no_collector"] for ledger in core.collectors(2)][len(routes) - 1] == 1
+
+
+@pytest.mark.parametrize("collectors", [1, 2])
+def test_a_frame_that_fits_once_its_tags_are_exchanged_is_sent(collectors: int) -> None:
+    """It comes in with a tag, leaves with another, and is as long as a buffer all the time."""
+    payload = bytes(1_024 - 46)
+    frame = frames.datagram(4, 0x0A020203, 0x0A020201, (1, 514), payload, [(0x8100, 30)])
+    assert len(frame) == 1_024
+    rules = "default * " + " ".join(f"192.0.2.{host}" for host in range(collectors))
+    ruleset = classic.parse(rules, "tags.rules")
+    routes = {
+        collector: Route(slot, (Hop(collector.address, 1, 0),))
+        for slot, collector in enumerate(ruleset.rules[0].collectors)
+        if collector.address
+    }
+    ports = (PlanPort(), PlanPort(tags=bytes.fromhex("81000028")))
+    with Rig(Limits(rules=1, collectors=2, neighbours=1), (0, 0), (1_024,), 16) as rig:
+        rig.core.set_neighbour(0, b"\2\0\0\0\0\x09", NeighbourState.READY)
+        rig.core.publish(compile_plan(Blueprint(space=RuleSpace(ruleset), routes=routes, ports=ports)))
+        rig.core.arrive(0, frame)
+        rig.worker.step()
+        assert [len(left) for left in rig.left(1)] == [1_024] * collectors
+
+
+# -- The full lookup --------------------------------------------------------------------------------------------------
+
+RULES = 1_000 if SANITIZED else 2_000  # in each big rule set
+
+
+@pytest.mark.parametrize("seed", range(2 if SANITIZED else 4))
+def test_lookup_finds_what_the_twin_finds(seed: int) -> None:
+    """At both ends of every rule's prefix and ports, and one beyond each."""
+    rng = Random(f"lookup {seed}")
+    text, rules = big_rule_set(rng, RULES)
+    ruleset = classic.parse(text, "big.rules")
+    space = RuleSpace(ruleset)
+    by_line = {rule.line: number for number, rule in enumerate(space.ranked)}
+    numbers = [by_line[rule.line] for rule in ruleset.rules]
+    assert len(numbers) == len(rules) == len(space.ranked)
+    hop = Hop(Address(4, 1), 0, 0)
+    routes = {collector: Route(0, (hop,)) for rule in ruleset.rules for collector in rule.collectors}
+    holders = Holders(rules)
+    with Core(Limits(rules=len(rules), collectors=1, neighbours=1)) as core:
+        core.port_mem(core.region(rings=2, slots=2))
+        core.worker(rx=[(0, 0)], tx=[(0, 0)])
+        core.publish(compile_plan(Blueprint(space=space, routes=routes, ports=(PlanPort(),))))
+        for (family, address), ports in edges(rules).items():
+            near = holders.of(family, address)
+            packed = address.to_bytes(BITS[family] // 8)
+            if rng.random() < 0.001:  # the short way must be right, too
+                assert near == [rule for rule in rules if holds(rule, family, address)]
+            for port in ports:
+                winner = twin.match(near, Datagram(b"", 0, family, address, 0, port, 0, 0, 0))
+                expected = None if winner is None else numbers[winner.order]
+                assert core.lookup(family, packed, port) == expected, (seed, family, hex(address), port)
+
+
+def big_rule_set(rng: Random, count: int) -> tuple[str, list[TwinRule]]:
+    """Many small rule sets in one file: their prefixes nest in each other, within a set and across.
+
+    Of the rules for very many sources only some are kept, or a twin that looks at each of them would take too long.
+    """
+    lines: list[str] = []
+    rules: list[TwinRule] = []
+    while len(rules) < count:
+        drawn = random_rules(rng)
+        written = [line for line in drawn.text.splitlines() if line.partition("#")[0].strip()]
+        for line, rule in zip(written, drawn.rules, strict=True):
+            if (rule.source and rule.source[2] > 16) or rng.random() < 0.1:
+                lines.append(line)
+                rules.append(replace(rule, order=len(rules)))
+    return "\n".join(lines), rules
+
+
+def holds(rule: TwinRule, family: int, address: int) -> bool:
+    return rule.source is None or twin.within(rule.source, family, address)
+
+
+class Holders:
+    """The rules whose source holds an address, found by the lengths that prefixes have."""
+
+    def __init__(self, rules: Sequence[TwinRule]) -> None:
+        self.by_source: dict[twin.Prefix | None, list[TwinRule]] = {}
+        for rule in rules:
+            self.by_source.setdefault(rule.source, []).append(rule)
+        self.lengths = sorted({(source[0], source[2]) for source in self.by_source if source})
+
+    def of(self, family: int, address: int) -> list[TwinRule]:
+        """In the order of the file."""
+        found = list(self.by_source.get(None, ()))
+        for its_family, length in self.lengths:
+            if its_family == family:
+                rest = BITS[family] - length
+                found += self.by_source.get((family, address >> rest << rest, length), ())
+        return sorted(found, key=lambda rule: rule.order)
+
+
+def edges(rules: Sequence[TwinRule]) -> dict[tuple[int, int], set[int]]:
+    """For each address at an end of a rule's prefix, or one beyond, the ports at its ranges' ends, or one beyond."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for rule in rules:
+        ports = {port & 0xFFFF for low, high in rule.ports for port in (low - 1, low, high, high + 1)}
+        for place in edges_of(rule.source):
+            found.setdefault(place, {0, 65_535}).update(ports)
+    return found
+
+
+def edges_of(source: twin.Prefix | None) -> list[tuple[int, int]]:
+    """Both ends of a prefix, and one beyond each; of any source, the ends of all addresses."""
+    if source is None:
+        return [(family, address) for family, bits in BITS.items() for address in (0, (1 << bits) - 1)]
+    family, first, length = source
+    size = 1 << BITS[family] - length
+    near = (first - 1, first, first + size - 1, first + size)
+    return [(family, address & (1 << BITS[family]) - 1) for address in near]
