@@ -21,6 +21,10 @@ def use_core(path: str) -> None:
     sys.modules["gfwd.native._core"] = module
 
 
+def pytest_addoption(parser):
+    parser.addoption("--gfwd", metavar="COMMAND", help="the command under test (default: the environment's own gfwd)")
+
+
 if core := os.environ.get("GFWD_CORE"):
     use_core(core)
 

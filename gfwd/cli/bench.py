@@ -18,7 +18,7 @@ _HEADERS = (
 )
 _COLUMNS = """\
 ns, Mpps: the core, per packet (spread: of all repeats)   swap: ns of an exchange of buffers that looks at nothing
-copy: ns of copying a frame, as one of many in a row      fill: ns of writing it into the ring, in no other figure
+copy: ns more when the exchange copies each frame         fill: ns of writing it into the ring, in no other figure
 load_s, MB: rules text to published, and the process"""
 
 

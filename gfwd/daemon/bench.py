@@ -1,11 +1,12 @@
 """The core measured on memory rings: what a packet costs, with rules, collectors, exporters and frame sizes varied.
 
-Frames are written into the RX ring afresh before every round, as a card would, and that is timed apart. Beside the core,
-round about with it, runs the least that a forwarder can do: a ring-to-ring exchange that rewrites two MAC addresses; and
-the least that a copy of the same frames can cost. Compare inside one run.
+Frames are written into the RX ring afresh before every round, as a card would, and that is timed apart. Beside the
+core, round about with it, runs the least that a forwarder can do: a ring-to-ring exchange that rewrites two MAC
+addresses; and the same with a copy of every frame. Compare inside one run.
 """
 
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 from gfwd.daemon import callgrind
 from gfwd.daemon.workload import BUFFER_BYTES, Case, frames, rules_text
 from gfwd.errors import GfwdError
-from gfwd.native.core import Bench, Core, Limits, NeighbourState, Worker, bench_cursor
+from gfwd.native.core import Bench, Core, Exchanger, Limits, NeighbourState, Worker, bench_cursor
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.rules import classic
@@ -56,8 +57,8 @@ CASES = (
 class Result:
     """Medians over all repeats; spread is (largest - smallest) / median of ns_per_packet.
 
-    swap_ns is the exchange's cost, copy_ns a frame's share when all of a ring are copied in one go, and fill_ns the
-    card's part, in none of the others. load_s is rules text to published plan, and rss_mb the most memory that the
+    swap_ns is the exchange's cost, copy_ns what it costs more when every frame is copied, and fill_ns the card's part,
+    in none of the others. load_s is rules text to published plan, and rss_mb the most memory that the
     process had by then. instructions_per_packet is None where they were not counted.
     """
 
@@ -96,11 +97,12 @@ def measure(case: Case, effort: Effort) -> Result:
     text = rules_text(case)
     started = time.perf_counter()
     plan = _plan(text)
-    with _forwarder(plan) as worker, _exchanger() as exchanger:
+    with _forwarder(plan) as worker:
         load_s, rss_mb = time.perf_counter() - started, _most_memory_mb()
         datagrams = frames(case)
         run = _Runner(datagrams, case.frame_bytes, effort.rounds)
-        runs = [(run(worker.bench), run(exchanger.bench_swap), run.copy()) for _ in range(effort.repeats)]
+        with _exchanger() as exchanger, _exchanger(copies=True) as copier:
+            runs = [(run(worker.bench), run(exchanger.bench), run(copier.bench)) for _ in range(effort.repeats)]
     costs = [_cost(core) for core, _, _ in runs]
     median = statistics.median(costs)
     return Result(
@@ -109,7 +111,7 @@ def measure(case: Case, effort: Effort) -> Result:
         spread=(max(costs) - min(costs)) / median,
         mpps=1_000 / median,
         swap_ns=statistics.median(_cost(swap) for _, swap, _ in runs),
-        copy_ns=statistics.median(copy_ns for _, _, copy_ns in runs),
+        copy_ns=statistics.median(_cost(copy) - _cost(swap) for _, swap, copy in runs),
         fill_ns=statistics.median(core.fill_ns / core.packets for core, _, _ in runs),
         load_s=load_s,
         rss_mb=rss_mb,
@@ -134,10 +136,10 @@ def measure_all(cases: Sequence[Case], effort: Effort) -> Iterator[Result]:
 
 
 def own_command() -> list[str]:
-    """How to start this very program again."""
+    """How to start this very program again: as it was started, without its arguments."""
     if "__compiled__" in globals():  # frozen into one binary, and no interpreter is at hand
         return [sys.argv[0]]
-    return [sys.executable, "-m", "gfwd"]
+    return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]]
 
 
 # ---- what the results say together ----
@@ -196,20 +198,8 @@ class _Runner:
 
     def __call__(self, forwarder: Callable[..., Bench]) -> Bench:
         cursor = bench_cursor()
-        forwarder((_IN, _OUT), *self._frames, cursor, self._pass)
-        return forwarder((_IN, _OUT), *self._frames, cursor, self._rounds)
-
-    def copy(self) -> float:
-        """Nanoseconds that one frame takes when a ring's frames are copied, warm, and with nothing done for each."""
-        datagrams, frame_bytes = self._frames
-        bytes_in_all = _RING_FRAMES * frame_bytes
-        source = memoryview(datagrams * (bytes_in_all // len(datagrams) + 1))[:bytes_in_all]
-        target = memoryview(bytearray(bytes_in_all))
-        target[:] = source
-        started = time.perf_counter_ns()
-        for _ in range(self._rounds):
-            target[:] = source
-        return (time.perf_counter_ns() - started) / (self._rounds * _RING_FRAMES)
+        forwarder(*self._frames, cursor, self._pass)
+        return forwarder(*self._frames, cursor, self._rounds)
 
 
 def _rounds_for(n: int) -> int:
@@ -223,13 +213,11 @@ def _cost(run: Bench) -> float:
 
 def _most_memory_mb() -> float:
     """The most memory that this process has had so far."""
-    try:
-        status = Path("/proc/self/status").read_text("ascii")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024 / 1e6
-    # What getrusage() says on Linux may be that of the process which started this one.
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1_024 / 1e6
+    # What getrusage() says on Linux may be that of the process which started this one; FreeBSD has no such file.
+    status = Path("/proc/self/status")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text("ascii"), re.MULTILINE) if status.exists() else None
+    kib = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kib * 1_024 / 1e6
 
 
 # ---- the forwarders ----
@@ -270,10 +258,11 @@ def _forwarder(plan: _Plan) -> Iterator[Worker]:
 
 
 @contextmanager
-def _exchanger() -> Iterator[Core]:
+def _exchanger(*, copies: bool = False) -> Iterator[Exchanger]:
     with Core(Limits(rules=1, collectors=1, neighbours=1)) as core:
         _add_ports(core)
-        yield core
+        with Exchanger(core, (_IN, _OUT), copies=copies) as exchanger:
+            yield exchanger
 
 
 def _add_ports(core: Core) -> None:

@@ -1,6 +1,8 @@
 /*
  * The forwarder's cost on memory rings, with the card's part told apart, and beside it the least that a forwarder can do.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "core.h"
@@ -79,48 +81,101 @@ fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t
 
 /* ---- the measure beside it ---- */
 
-struct swapper {
+struct fw_exchanger {
+	struct fw_port *from;
+	struct fw_port *to;
 	struct fw_queue *in;
 	struct fw_queue *out;
+	bool copies;
+	uint32_t spares[FW_SPARES];
 };
 
-/* Ring to ring in bursts, through the same port contract: two MAC addresses, one exchange of buffers, no look inside. */
-static unsigned
-step_swapper(void *state)
+_Static_assert(FW_SPARES >= FW_BURST, "a spare buffer for each frame of a burst");
+
+static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
+
+static void
+swap_burst(struct fw_exchanger *x, struct fw_frame *frames, unsigned n)
 {
-	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
-	struct swapper *s = state;
+	for (unsigned i = 0; i < n; i++)
+		memcpy(frames[i].data, macs, sizeof macs);
+	x->out->ops->send(x->out, frames, n);
+}
+
+/* The same, but what leaves is a copy of each frame, in spare buffers that take turns with the ring's. */
+static void
+copy_burst(struct fw_exchanger *x, struct fw_frame *frames, unsigned n)
+{
+	struct fw_frame copies[FW_BURST];
+
+	for (unsigned i = 0; i < n; i++) {
+		copies[i].buf = x->spares[i];
+		copies[i].len = frames[i].len;
+		copies[i].data = queue_buffer(x->out, x->spares[i]);
+		memcpy(copies[i].data, frames[i].data, frames[i].len);
+		memcpy(copies[i].data, macs, sizeof macs);
+	}
+	x->out->ops->send(x->out, copies, n);
+	for (unsigned i = 0; i < n; i++)
+		x->spares[i] = copies[i].buf;
+}
+
+/* Ring to ring in bursts, through the same port contract: two MAC addresses, and no look inside. */
+static unsigned
+step_exchanger(void *state)
+{
+	struct fw_exchanger *x = state;
 	struct fw_frame frames[FW_BURST];
 	unsigned total = 0, n, room;
 
 	do {
-		n = s->in->ops->rx(s->in, frames, FW_BURST);
-		room = n > 0 ? s->out->ops->room(s->out, n) : 0;
+		n = x->in->ops->rx(x->in, frames, FW_BURST);
+		room = n > 0 ? x->out->ops->room(x->out, n) : 0;
 		if (room < n)
 			n = room;
-		for (unsigned i = 0; i < n; i++)
-			memcpy(frames[i].data, macs, sizeof macs);
-		s->out->ops->send(s->out, frames, n);
-		s->in->ops->rx_done(s->in, frames, n);
+		if (x->copies)
+			copy_burst(x, frames, n);
+		else
+			swap_burst(x, frames, n);
+		x->in->ops->rx_done(x->in, frames, n);
 		total += n;
-	} while (n == FW_BURST && total < s->in->slots);
-	s->out->ops->flush(s->out);
+	} while (n == FW_BURST && total < x->in->slots);
+	x->out->ops->flush(x->out);
 	return total;
 }
 
-int
-fw_bench_swap(struct fw_core *core, unsigned in, unsigned out, const uint8_t *frames, uint32_t n, uint32_t frame_bytes,
-    uint32_t *cursor, uint32_t rounds, struct fw_bench *result)
+struct fw_exchanger *
+fw_exchanger_new(struct fw_core *core, unsigned in, unsigned out, unsigned copies, char *error)
 {
 	struct fw_port *from = core_port(core, in), *to = core_port(core, out);
-	struct swapper s;
+	struct fw_exchanger *x = calloc(1, sizeof *x);
 
-	if (from == NULL || to == NULL || n == 0)
-		return -1;
-	s.in = from->ops->rx_queue(from, 0);
-	s.out = to->ops->tx_queue(to, 0);
-	if (s.in == NULL || s.out == NULL)
-		return -1;
-	measure(from, to, frames, n, frame_bytes, cursor, rounds, step_swapper, &s, result);
-	return 0;
+	if (x != NULL && from != NULL && to != NULL) {
+		x->from = from;
+		x->to = to;
+		x->in = from->ops->rx_queue(from, 0);
+		x->out = to->ops->tx_queue(to, 0);
+		x->copies = copies != 0;
+	}
+	if (x == NULL || x->in == NULL || x->out == NULL) {
+		snprintf(error, FW_ERROR_BYTES, "ports %u and %u: no memory left, or no such rings", in, out);
+		free(x);
+		return NULL;
+	}
+	for (unsigned i = 0; i < FW_SPARES; i++)
+		x->spares[i] = x->out->first_spare + i;
+	return x;
+}
+
+void
+fw_exchanger_free(struct fw_exchanger *x)
+{
+	free(x);
+}
+
+void
+fw_bench_exchange(struct fw_exchanger *x, const uint8_t *frames, uint32_t n, uint32_t frame_bytes, uint32_t *cursor,
+    uint32_t rounds, struct fw_bench *result)
+{
+	measure(x->from, x->to, frames, n, frame_bytes, cursor, rounds, step_exchanger, x, result);
 }

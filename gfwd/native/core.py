@@ -148,7 +148,7 @@ def _error() -> Any:
 
 def _refused(error: Any, what: str = "") -> CoreError:
     text = ffi.string(error).decode(errors="replace")
-    return CoreError(f"{what}: {text}" if what else text)
+    return CoreError(f"{what}: error: {text}" if what else text)
 
 
 def _drops(array: Any) -> dict[str, int]:
@@ -265,7 +265,7 @@ class Core(AbstractContextManager["Core"]):
 
     def lookup(self, family: int, address: bytes, port: int) -> int | None:
         """The rule number that the full lookup finds; address in network order (4 or 16 bytes)."""
-        if len(address) != (4 if family == 4 else 16):  # noqa: PLR2004
+        if len(address) != (4 if family == 4 else 16):
             raise CoreError(f"an IPv{family} address of {len(address)} bytes")
         rule = lib.fw_lookup(self._core, family, address, port)
         return None if rule == NONE else int(rule)
@@ -313,14 +313,27 @@ class Core(AbstractContextManager["Core"]):
         n = lib.fw_mem_leave(self._core, port, ring, buffer, _RECORD_ROOM)
         return None if n < 0 else bytes(ffi.buffer(buffer, n))
 
-    # ---- measuring ----
 
-    def bench_swap(self, ports: tuple[int, int], frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
-        """Rounds through a forwarder that only rewrites two MAC addresses; `ports` are in and out."""
+class Exchanger(AbstractContextManager["Exchanger"]):
+    """The least that a forwarder can do: ring to ring between two memory ports, two MAC addresses, no look inside.
+
+    copies: what leaves is a copy of the frame, not its buffer.
+    """
+
+    def __init__(self, core: Core, ports: tuple[int, int], *, copies: bool = False) -> None:
+        error = _error()
+        self._handle = lib.fw_exchanger_new(core._core, *ports, copies, error)
+        if self._handle == ffi.NULL:
+            raise _refused(error)
+
+    def __exit__(self, *_: object) -> None:
+        lib.fw_exchanger_free(self._handle)
+
+    def bench(self, frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
+        """Rounds of full rings; see `Worker.bench`."""
         s = ffi.new("struct fw_bench *")
         n = len(frames) // frame_bytes
-        if lib.fw_bench_swap(self._core, *ports, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
-            raise CoreError("bench: no such port, or no frames")
+        lib.fw_bench_exchange(self._handle, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s)
         return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
 
 
@@ -358,11 +371,11 @@ class Worker:
             raise CoreError(f"port {port}: a frame of {len(frame)} bytes cannot leave there")
         return bool(answer)
 
-    def bench(self, ports: tuple[int, int], frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
-        """Rounds through this worker; `ports` are memory ports, in and out."""
+    def bench(self, frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
+        """Rounds of full rings through this worker, from memory port 0 to port 1; `cursor` says which frame is next."""
         s = ffi.new("struct fw_bench *")
         n = len(frames) // frame_bytes
-        if lib.fw_bench_core(self._handle, *ports, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
+        if lib.fw_bench_core(self._handle, 0, 1, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
             raise CoreError("bench: no such port, or no frames")
         return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
 

@@ -294,6 +294,12 @@ struct fw_bench {
 /* `frames` holds n frames of frame_bytes each, one after the other; `cursor` says which arrives next. */
 int fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
     uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);
-/* The measure beside it: the same rings and frames; two MAC addresses are rewritten and nothing else is looked at. */
-int fw_bench_swap(struct fw_core *core, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
-    uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);
+/*
+ * The measure beside it: the same rings and frames; two MAC addresses are rewritten and nothing else is looked at. Frames
+ * leave in the buffers that they came in, or, where `copies` is not 0, as copies. To be freed before the core.
+ */
+struct fw_exchanger;
+struct fw_exchanger *fw_exchanger_new(struct fw_core *core, unsigned in, unsigned out, unsigned copies, char *error);
+void fw_exchanger_free(struct fw_exchanger *exchanger);
+void fw_bench_exchange(struct fw_exchanger *exchanger, const uint8_t *frames, uint32_t n, uint32_t frame_bytes,
+    uint32_t *cursor, uint32_t rounds, struct fw_bench *result);

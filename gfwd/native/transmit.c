@@ -10,6 +10,7 @@ struct burst {
 	const struct fw_queue *in;
 	struct fw_frame *frames;
 	const struct fw_packet *packets;
+	struct fw_egress *only;		/* everything leaves here; NULL: by several ports */
 	/* Theirs, one step nearer. */
 	const struct fw_plan_rule *rules;
 	const struct fw_plan_target *targets;
@@ -109,7 +110,7 @@ merge(enum fw_fate frame, enum fw_fate copy)
 }
 
 /* One after the other; the last one may have the received buffer itself. */
-static __attribute__((noinline)) enum fw_fate
+static inline enum fw_fate
 forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *t, uint32_t n)
 {
 	uint32_t len = b->frames[i].len, kept = FW_NONE;
@@ -161,18 +162,16 @@ tap(const struct burst *b, unsigned i)
 }
 
 /* Everything leaves by one port: is there room for all copies of this rule? */
-static bool
+static inline bool
 must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 {
 	unsigned wanted = rule->n_targets;
-	struct fw_egress *e;
 
-	if (b->plan->only_egress == FW_NONE)
+	if (b->only == NULL || likely(b->only->room - b->only->n_out >= wanted))
 		return false;
-	e = b->tx->egress[b->plan->only_egress];
-	if (wanted >= e->queue->slots)
-		wanted = e->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
-	return egress_room(e, wanted) < wanted;
+	if (wanted >= b->only->queue->slots)
+		wanted = b->only->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
+	return egress_room(b->only, wanted) < wanted;
 }
 
 /* ---- the common case ---- */
@@ -306,6 +305,7 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 		.in = in,
 		.frames = frames,
 		.packets = packets,
+		.only = plan->only_egress == FW_NONE ? NULL : tx->egress[plan->only_egress],
 		.rules = plan_rules(plan),
 		.targets = plan_targets(plan),
 		.neighbours = tx->neighbours,
@@ -326,7 +326,8 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 			plain++;
 			continue;
 		}
-		end_run(&b, &run, i);
+		if (run.egress != NULL)
+			end_run(&b, &run, i);
 		if (!transmit_one(&b, i, ended))
 			break;
 		may_be_plain &= tx->waiting.n_busy == 0;

@@ -51,8 +51,8 @@ class Route(NamedTuple):
 class Blueprint:
     """All that a plan holds.
 
-    routes: every collector that a rule names. own: destination addresses that are ours. listen: UDP ports that are ours.
-    tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
+    routes: every collector that a rule names. own: destination addresses that are ours. listen: UDP ports that are
+    ours. tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
     """
 
     space: RuleSpace

@@ -20,4 +20,6 @@ def _covers(listen: Ports, ports: Ports) -> bool:
 
 
 def _text(ports: Ports, listen: Ports) -> str:
+    if not any(low <= last and first <= high for first, last in listen for low, high in ports):
+        return f"this rule gets nothing: gfwd does not listen on port {ports_text(ports)}, but on {ports_text(listen)}"
     return f"of port {ports_text(ports)}, this rule gets only what gfwd listens on: {ports_text(listen)}"

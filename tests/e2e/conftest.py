@@ -18,10 +18,6 @@ os.environ.pop("PYTHONUNBUFFERED", None)  # nobody who types a command has it, a
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def pytest_addoption(parser):
-    parser.addoption("--gfwd", metavar="COMMAND", help="the command under test (default: the environment's own gfwd)")
-
-
 @pytest.fixture(scope="session")
 def gfwd(request) -> list[str]:
     """The command under test, ready to be followed by its arguments."""

@@ -29,11 +29,17 @@ def test_lines_for_scripts(run):
     assert [second[name] for name in ("rules", "collectors", "exporters", "frame_bytes")] == [20, 3, 10_000, 188]
     for result in (first, second):
         assert 0 < result["ns_per_packet"] == pytest.approx(1_000 / result["mpps"])
-        assert result["swap_ns"] > 0 and result["fill_ns"] > 0
+        assert min(result["swap_ns"], result["fill_ns"]) > 0
         assert result["spread"] == 0
         assert 0 < result["load_s"] < 10
         assert 5 < result["rss_mb"] < 100
         assert result["instructions_per_packet"] is None
+
+
+def test_in_a_folder_with_something_of_the_same_name(run, tmp_path):
+    (tmp_path / "gfwd").mkdir()
+    done = run("bench", "core", "--json", *FEW, *SMALL, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_flood(run):

@@ -492,7 +492,6 @@ def pcap_forwarder(core: Core, capture: Path, slots: int) -> tuple[Worker, int]:
     return worker, port_out
 
 
-@pytest.mark.xfail(reason="the input counts as ended while frames of it wait for room", strict=True)
 def test_a_worker_ends_when_all_of_a_capture_has_left(tmp_path: Path) -> None:
     """Its last frames are in the ring when the file is at its end, and must wait there for room."""
     capture = tmp_path / "in.pcap"
@@ -710,6 +709,19 @@ def test_with_one_egress_port_reading_stops(copies: int) -> None:
         assert balances(its.core, copies)
 
 
+def test_a_ring_that_is_partly_full_takes_the_rest() -> None:
+    """Frames that follow each other are sent as one, but no more of them than there is room for."""
+    with rig(plan_from(TO_ONE), slots=128) as its:
+        for first in (0, 100):
+            for number in range(first, first + 100):
+                assert its.core.arrive(0, numbered(number))
+            go_round(its)
+        assert its.core.frames().received == 127
+        assert numbers(its.left(0)) == list(range(127))
+        go_round(its)
+        assert numbers(its.left(0)) == list(range(127, 200))
+
+
 def test_more_copies_than_a_ring_can_ever_hold() -> None:
     rules = "default * " + " ".join(f"192.0.2.{host}" for host in range(1, 5))
     with rig(plan_from(rules), slots=3) as its:
@@ -753,6 +765,18 @@ def test_frames_that_outgrow_a_buffer(collectors: int, size: int, tags: bytes, s
         assert [len(frame) for frame in its.left(1)] == [size + len(tags)] * sent * collectors
         assert dropped(its.core.frames().drops) == ({} if sent else {"too_big": 1})
         assert balances(its.core, collectors)
+
+
+def test_a_frame_longer_than_the_buffer_it_would_be_copied_to() -> None:
+    """It would fit without its tag, but it is not copied without it."""
+    plan = plan_from(TO_ONE, ports=TWO_PORTS, egress=(1,))
+    with rig(plan, region_of=(0, 1), buffers=(512, 128)) as its:
+        for size in (128, 130, 132):
+            frame = datagram(4, EXPORTER, OWN, (1, 514), bytes(size - 46), [(0x8100, 30)])
+            assert len(frame) == size and its.core.arrive(0, frame)
+        its.worker.step()
+        assert [len(frame) for frame in its.left(1)] == [124]
+        assert dropped(its.core.frames().drops) == {"too_big": 2}
 
 
 @pytest.mark.parametrize("collectors", [1, 2])
@@ -804,7 +828,7 @@ def test_a_neighbours_queue_is_bounded_and_keeps_its_order() -> None:
 
 @pytest.mark.parametrize("rules", [TO_ONE, TO_TWO])
 def test_who_comes_while_others_wait_waits_behind_them(rules: str) -> None:
-    """The neighbour is there, but its port's ring is full of those that waited; the other port has room all the time."""
+    """The neighbour is there, but its port's ring is full of those that waited. The other port has room."""
     plan = plan_from(
         f"{rules}\n10.9.9.9 * 192.0.2.9 A", ports=TWO_PORTS, egress=(1, 1, 0) if rules == TO_TWO else (1, 0)
     )

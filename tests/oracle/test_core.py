@@ -109,8 +109,8 @@ class Comparison:
     def _fed(self, count: int) -> int:
         """Frames arrive in batches by ports at random; in between, neighbours answer, fail and are forgotten."""
         source, sent = drawn_frames(self.rng, self.world), 0
+        ingress = self.rng.choice(self.ports)
         while sent < count:
-            ingress = self.rng.choice(self.ports)
             longest = self.world.config.ports[ingress].buffer
             for frame in islice(source, min(count - sent, self.rng.randint(1, self.batch))):
                 if len(frame) <= longest:
@@ -118,10 +118,11 @@ class Comparison:
                     sent += 1
                 else:
                     assert not self.core.arrive(ingress, frame), self.name
-            self._pause()
-            if self.rng.random() < 0.3:
-                self._drain()  # the core must have read all that the twin has
-                self._change_a_neighbour()
+            if self._pause():
+                ingress = self.rng.choice(self.ports)
+                if self.rng.random() < 0.4:
+                    self._change_a_neighbour()
+        self._drain()
         return sent
 
     def _arrive(self, frame: bytes, ingress: int) -> None:
@@ -130,13 +131,17 @@ class Comparison:
             assert self.core.arrive(ingress, frame), self.name
         self._expect(self.twin.forward(frame, ingress), frame, ingress)
 
-    def _pause(self) -> None:
-        """Between two batches. Where a full ring makes the core wait, the wire may be slow, and the worker too."""
+    def _pause(self) -> bool:
+        """Between two batches. Returns whether the core has read by now all that the twin has.
+
+        Where a full ring makes the core wait, the wire may be slow, and the worker too.
+        """
         speed = self.rng.random() if self.has_one_egress else 0
         if speed < 0.5:
             self._drain()
         elif speed < 0.8:
             self._step()
+        return speed < 0.5
 
     def _change_a_neighbour(self) -> None:
         slot = self.rng.randrange(self.n_neighbours)
@@ -167,7 +172,9 @@ class Comparison:
         while busy:
             busy = self._step()
             for port in self.ports:
-                got[port] += self.rig.left(port)
+                left = self.rig.left(port)
+                got[port] += left
+                busy |= left != []  # now there is room for more
         for port in self.ports:
             assert got[port] == self.outputs[port], f"{self.name}: what left by port {port}"
             self.outputs[port].clear()

@@ -115,16 +115,16 @@ def test_a_broken_capture_is_read_up_to_where_it_is_broken(capture: Capture, tmp
         outcome, output = replayed(capture.data, tmp_path)
     except GfwdError as error:  # the file's own header
         assert capture.frames == ()
-        said, prefix = str(error), ""
+        said = str(error)
     else:
         sent, ended = expected_of(capture.frames)
         assert (places(outcome), output) == (ended, sent)
         assert outcome.problem is not None
-        said, prefix = outcome.problem, "error: "
+        said = outcome.problem
     assert capture.error is not None
     where = f" (at byte {capture.offset})"
-    assert said.startswith(f"{tmp_path / 'in'}: {prefix}") and said.endswith(where), said
-    text = said.removeprefix(f"{tmp_path / 'in'}: {prefix}").removesuffix(where)
+    assert said.startswith(f"{tmp_path / 'in'}: error: ") and said.endswith(where), said
+    text = said.removeprefix(f"{tmp_path / 'in'}: error: ").removesuffix(where)
     assert re.fullmatch(TEXTS[capture.error], text), text
 
 
