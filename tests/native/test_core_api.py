@@ -206,10 +206,10 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         for path, reason in ((tmp_path / "none", "No such file or directory"),):
             with pytest.raises(CoreError) as refused:
                 core.port_pcap_in(region, path)
-            assert str(refused.value) == f"{path}: cannot be opened: {reason}"
+            assert str(refused.value) == f"{path}: error: cannot be opened: {reason}"
         with pytest.raises(CoreError) as refused:
             core.port_pcap_out(region, tmp_path / "none" / "out")
-        assert str(refused.value) == f"{tmp_path / 'none' / 'out'}: cannot be written: No such file or directory"
+        assert str(refused.value) == f"{tmp_path / 'none' / 'out'}: error: cannot be written: No such file or directory"
 
 
 def test_neighbours_have_slots_states_and_macs() -> None:
