@@ -39,17 +39,40 @@ fw_drop_name(unsigned cause)
 
 /* ---- life ---- */
 
+/* Far above what anybody needs, and far below where sizes computed from them could overflow. */
+static bool
+check_limits(const struct fw_limits *l, char *error)
+{
+	const struct {
+		const char *name;
+		uint32_t value, least, most;
+	} limits[] = {
+		{ "rules", l->rules, 1, 1 << 24 },
+		{ "collectors", l->collectors, 1, 1 << 20 },
+		{ "neighbours", l->neighbours, 1, 1 << 16 },
+		{ "exporters", l->exporters, 1, 1 << 24 },
+		{ "flows", l->flows, 1, 1 << 24 },
+		{ "frame_bytes", l->frame_bytes, 64, 65536 },
+		{ "ring_slots", l->ring_slots, 1, 1 << 20 },
+	};
+
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+		if (limits[i].value < limits[i].least || limits[i].value > limits[i].most) {
+			snprintf(error, FW_ERROR_BYTES, "limits: %s is %u; it may be %u to %u", limits[i].name,
+			    limits[i].value, limits[i].least, limits[i].most);
+			return false;
+		}
+	}
+	return true;
+}
+
 struct fw_core *
 fw_core_new(const struct fw_limits *limits, char *error)
 {
 	struct fw_core *core;
 
-	if (limits->rules < 1 || limits->collectors < 1 || limits->neighbours < 1 || limits->exporters < 1 ||
-	    limits->flows < 1 || limits->flows > 1 << 24 || limits->ring_slots < 1 || limits->frame_bytes < 64 ||
-	    limits->neighbours > UINT32_MAX / FW_WAITING_MAX) {
-		snprintf(error, FW_ERROR_BYTES, "limits: each must be 1 at least, and a frame 64 bytes");
+	if (!check_limits(limits, error))
 		return NULL;
-	}
 	core = calloc(1, sizeof *core);
 	if (core != NULL) {
 		core->limits = *limits;
@@ -320,6 +343,17 @@ fw_worker_new(struct fw_core *core, char *error)
 	return w;
 }
 
+void
+fw_worker_free(struct fw_worker *w)
+{
+	struct fw_worker **at = &w->core->workers;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	worker_free(w);
+}
+
 /* Finds a ring and takes it: a ring belongs to one worker. */
 static struct fw_queue *
 take_ring(const struct fw_core *core, unsigned port, unsigned ring, bool is_tx, char *error)
@@ -411,13 +445,17 @@ fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t byt
 int
 fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes)
 {
-	return port_mem_arrive(core_port(core, port), ring, frame, bytes);
+	struct fw_port *p = core_port(core, port);
+
+	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_arrive(p, ring, frame, bytes) : -1;
 }
 
 int
 fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room)
 {
-	return port_mem_leave(core_port(core, port), ring, frame, room);
+	struct fw_port *p = core_port(core, port);
+
+	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_leave(p, ring, frame, room) : -2;
 }
 
 /* ---- sums ---- */

@@ -179,8 +179,8 @@ class Core(AbstractContextManager["Core"]):
                 "seed": seed,
             },
         )
-        self._core = lib.fw_core_new(sizes, error)
-        if self._core == ffi.NULL:
+        self._handle = lib.fw_core_new(sizes, error)
+        if self._handle == ffi.NULL:
             raise _refused(error)
 
     def __exit__(self, *_: object) -> None:
@@ -188,9 +188,15 @@ class Core(AbstractContextManager["Core"]):
 
     def close(self) -> None:
         """Free everything. Calling it twice does no harm."""
-        if self._core != ffi.NULL:
-            lib.fw_core_free(self._core)
-            self._core = ffi.NULL
+        if self._handle != ffi.NULL:
+            lib.fw_core_free(self._handle)
+            self._handle = ffi.NULL
+
+    @property
+    def _core(self) -> Any:
+        if self._handle == ffi.NULL:
+            raise CoreError("the core is closed")
+        return self._handle
 
     # ---- ports and workers ----
 
@@ -234,12 +240,11 @@ class Core(AbstractContextManager["Core"]):
         handle = lib.fw_worker_new(self._core, error)
         if handle == ffi.NULL:
             raise _refused(error)
-        for port, ring in rx:
-            if lib.fw_worker_rx(handle, port, ring, error) != 0:
-                raise _refused(error)
-        for port, ring in tx:
-            if lib.fw_worker_tx(handle, port, ring, error) != 0:
-                raise _refused(error)
+        taken = [lib.fw_worker_rx(handle, port, ring, error) for port, ring in rx]
+        taken += [lib.fw_worker_tx(handle, port, ring, error) for port, ring in tx]
+        if any(taken):
+            lib.fw_worker_free(handle)
+            raise _refused(error)
         return Worker(self, handle)
 
     # ---- the two doors into the running core ----
@@ -254,7 +259,7 @@ class Core(AbstractContextManager["Core"]):
         """Store a neighbour's MAC (6 bytes; None where the state needs none) and state, as one."""
         if mac is not None and len(mac) != _MAC_BYTES:
             raise CoreError(f"a MAC address has {_MAC_BYTES} bytes, not {len(mac)}")
-        if lib.fw_set_neighbour(self._core, slot, ffi.NULL if mac is None else mac, state.value) != 0:
+        if slot < 0 or lib.fw_set_neighbour(self._core, slot, ffi.NULL if mac is None else mac, state.value) != 0:
             raise CoreError(f"neighbour slot {slot}: there are {self.limits.neighbours}, and READY needs a MAC")
 
     # ---- reading ----
@@ -305,12 +310,17 @@ class Core(AbstractContextManager["Core"]):
 
     def arrive(self, port: int, frame: bytes, ring: int = 0) -> bool:
         """A frame arrives at a memory port; False: its ring is full, or the frame is longer than a buffer."""
-        return bool(lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame)))
+        answer = lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame))
+        if answer < 0:
+            raise CoreError(f"port {port} is no memory port with a ring {ring}")
+        return bool(answer)
 
     def leave(self, port: int, ring: int = 0) -> bytes | None:
         """A frame that has left through a memory port; None: there is none."""
         buffer = _room()
         n = lib.fw_mem_leave(self._core, port, ring, buffer, _RECORD_ROOM)
+        if n < -1:
+            raise CoreError(f"port {port} is no memory port with a ring {ring}")
         return None if n < 0 else bytes(ffi.buffer(buffer, n))
 
 

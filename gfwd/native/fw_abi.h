@@ -162,7 +162,7 @@ struct fw_frame_ledger {
 struct fw_copy_ledger {
 	uint64_t wanted;
 	uint64_t sent;
-	uint64_t sent_bytes;		/* of the frames, without CRC */
+	uint64_t sent_bytes;		/* of the frames as they came in, without CRC */
 	uint64_t pending;
 	uint64_t drops[FW_DROP_CAUSES];
 };
@@ -252,12 +252,16 @@ const char *fw_port_error(struct fw_core *core, unsigned port);
 /* Flushes what is still to be written and closes the file. */
 int fw_port_close(struct fw_core *core, unsigned port, char *error);
 
-/* The wire behind a memory port: a frame that arrives (0: the ring is full) and one that left (its length; -1: none). */
+/*
+ * The wire behind a memory port: a frame that arrives (1; 0: the ring is full, or the frame longer than a buffer; -1: no such
+ * port or ring), and one that has left (its length; -1: none; -2: no such port or ring).
+ */
 int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes);
 int fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room);
 
 /* Workers. A ring belongs to one worker. */
 struct fw_worker *fw_worker_new(struct fw_core *core, char *error);
+void fw_worker_free(struct fw_worker *worker);
 int fw_worker_rx(struct fw_worker *worker, unsigned port, unsigned ring, char *error);
 int fw_worker_tx(struct fw_worker *worker, unsigned port, unsigned ring, char *error);
 /* One round over all rings of the worker: frames that were dealt with. */

@@ -141,6 +141,12 @@ rings_new(unsigned n)
 	return rings;
 }
 
+bool
+port_mem_has_ring(const struct fw_port *port, unsigned ring)
+{
+	return port->ops == &mem_ops && ring < ((const struct mem_port *)port)->n_rings;
+}
+
 struct fw_port *
 port_mem_new(struct fw_region *region, uint32_t number, unsigned ring_pairs)
 {

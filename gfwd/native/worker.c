@@ -259,8 +259,13 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 void
 worker_free(struct fw_worker *w)
 {
-	for (unsigned i = 0; i < FW_PORTS_MAX; i++)
+	for (unsigned i = 0; i < w->n_rx; i++)
+		w->rx[i]->taken = false;
+	for (unsigned i = 0; i < w->tx.n_ports; i++) {
+		if (w->tx.egress[i] != NULL)
+			w->tx.egress[i]->queue->taken = false;
 		free(w->tx.egress[i]);
+	}
 	if (w->wake[0] >= 0)
 		close(w->wake[0]);
 	if (w->wake[1] >= 0)

@@ -105,15 +105,10 @@ def running(worker: Worker) -> Iterator[list[RunEnd]]:
 @pytest.mark.parametrize(
     "field", ["rules", "collectors", "neighbours", "exporters", "flows", "frame_bytes", "ring_slots"]
 )
-def test_no_limit_may_be_0(field: str) -> None:
-    with pytest.raises(CoreError, match=r"^limits: each must be 1 at least, and a frame 64 bytes"):
-        Core(replace(LIMITS, **{field: 0}))
-
-
-@pytest.mark.parametrize("limits", [{"frame_bytes": 63}, {"neighbours": 1 << 22}, {"flows": (1 << 24) + 1}])
-def test_limits_have_bounds(limits: dict[str, int]) -> None:
-    with pytest.raises(CoreError, match=r"^limits: "):
-        Core(replace(LIMITS, **limits))
+@pytest.mark.parametrize("value", [0, (1 << 24) + 1, 0xFFFFFFFF])
+def test_limits_have_bounds(field: str, value: int) -> None:
+    with pytest.raises(CoreError, match=rf"^limits: {field} is {value}; it may be \d+ to \d+"):
+        Core(replace(LIMITS, **{field: value}))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +235,34 @@ def test_without_a_plan_nothing_happens() -> None:
         its.core.publish(plan_from(TO_ONE))
         assert its.worker.step() == 1
         assert numbers(its.left(0)) == [1]
+
+
+def test_a_worker_that_could_not_be_made_leaves_nothing_behind() -> None:
+    with Core(LIMITS) as core:
+        region = core.region(rings=4, slots=8, buffer_bytes=512)
+        core.port_mem(region)
+        with pytest.raises(CoreError, match="port 9: TX ring 0 does not exist"):
+            core.worker([(0, 0)], [(9, 0)])
+        assert core.worker([(0, 0)], [(0, 0)]).step() == 0
+
+
+def test_the_wire_is_only_behind_memory_ports(tmp_path: Path) -> None:
+    with Core(LIMITS) as core:
+        region = core.region(rings=4, slots=8, buffer_bytes=512)
+        core.port_mem(region)
+        core.port_pcap_out(region, tmp_path / "out.pcap")
+        for port, ring in ((0, 1), (1, 0), (2, 0)):
+            with pytest.raises(CoreError, match=f"port {port} is no memory port with a ring {ring}"):
+                core.arrive(port, bytes(60), ring)
+            with pytest.raises(CoreError, match=f"port {port} is no memory port with a ring {ring}"):
+                core.leave(port, ring)
+
+
+def test_a_closed_core_says_so() -> None:
+    core = Core(LIMITS)
+    core.close()
+    with pytest.raises(CoreError, match="the core is closed"):
+        core.frames()
 
 
 def test_closing_twice_does_no_harm() -> None:
