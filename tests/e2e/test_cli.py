@@ -139,20 +139,20 @@ def test_check_for_scripts(run, write):
         "nothing",
         "--nothing",
         "check",
-        f"check --rules {DEMO} --print --json",
-        f"check {DEMO}",
+        "check --rules RULES --print --json",
+        "check RULES",
         "replay",
-        f"replay {EXPORTERS} --rules {DEMO}",
-        f"replay {EXPORTERS} -o OUT",
-        f"replay -o OUT --rules {DEMO}",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --address 10.2.2.256",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --address 10.2.2.1/33",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --listen 0",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --listen 1-65536",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --neighbour 10.2.2.40",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --neighbour 10.2.2.40=02:00:00:00:00",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --neighbour 10.2.2.40=ff:ff:ff:ff:ff:ff",
-        f"replay {EXPORTERS} -o OUT --rules {DEMO} --neighbour log.example.net=02:00:00:00:00:01",
+        "replay CAPTURE --rules RULES",
+        "replay CAPTURE -o OUT",
+        "replay -o OUT --rules RULES",
+        "replay CAPTURE -o OUT --rules RULES --address 10.2.2.256",
+        "replay CAPTURE -o OUT --rules RULES --address 10.2.2.1/33",
+        "replay CAPTURE -o OUT --rules RULES --listen 0",
+        "replay CAPTURE -o OUT --rules RULES --listen 1-65536",
+        "replay CAPTURE -o OUT --rules RULES --neighbour 10.2.2.40",
+        "replay CAPTURE -o OUT --rules RULES --neighbour 10.2.2.40=02:00:00:00:00",
+        "replay CAPTURE -o OUT --rules RULES --neighbour 10.2.2.40=ff:ff:ff:ff:ff:ff",
+        "replay CAPTURE -o OUT --rules RULES --neighbour log.example.net=02:00:00:00:00:01",
         "bench",
         "bench nothing",
         "bench core --repeats 0",
@@ -162,7 +162,8 @@ def test_check_for_scripts(run, write):
     ],
 )
 def test_bad_usage(run, tmp_path, arguments):
-    done = run(*arguments.replace("OUT", str(tmp_path / "out")).split())
+    paths = {"OUT": tmp_path / "out", "RULES": DEMO, "CAPTURE": EXPORTERS}
+    done = run(*(paths.get(word, word) for word in arguments.split()))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: ")
     assert ": error: " in done.stderr
