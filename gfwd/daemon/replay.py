@@ -49,6 +49,7 @@ def replay(job: Replay) -> Outcome:
     """Forward the whole capture. What was whole in a broken one is forwarded, and the outcome says where it broke."""
     collectors = tuple(dict.fromkeys(collector for rule in job.rules.rules for collector in rule.collectors))
     addresses = names.addresses(collectors)
+    _refuse_own_addresses(job, addresses)
     hosts = dict.fromkeys(address for found in addresses.values() for address in found)
     slots = {address: slot for slot, address in enumerate(hosts)}
     space = RuleSpace(job.rules)
@@ -95,6 +96,17 @@ def _blueprint(
         own=job.own,
         listen=job.listen,
     )
+
+
+def _refuse_own_addresses(job: Replay, addresses: Mapping[Collector, tuple[Address, ...]]) -> None:
+    """What is sent to an own address comes back. A whole network of ours may hold collectors all the same."""
+    own = {Address(prefix.family, prefix.value) for prefix in job.own if prefix.size == 1}
+    loops = [collector for collector, found in addresses.items() if own.intersection(found)]
+    if loops:
+        raise UsageError(
+            "\n".join(f"{job.rules.path}: error: collector {collector} is gfwd's own address" for collector in loops)
+            + "\nwhat is sent there would come back; name another collector, or another --address"
+        )
 
 
 def _refuse_to_overwrite(job: Replay) -> None:

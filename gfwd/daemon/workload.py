@@ -42,6 +42,7 @@ _BOUNDS = {
     "frame_bytes": (60, BUFFER_BYTES),
     "flood": (0, 100),
 }
+_LEAST_FLOOD = 10  # percent: with less, the frames between two new sources would fill the memory
 
 
 def parse_case(text: str) -> Case:
@@ -54,6 +55,8 @@ def parse_case(text: str) -> Case:
         low, high = _BOUNDS[name]
         if not (number.isascii() and number.isdigit() and low <= int(number) <= high):
             raise ValueError(f"{part!r}: {name} is a number from {low} to {high}")
+        if name == "flood" and 0 < int(number) < _LEAST_FLOOD:
+            raise ValueError(f"{part!r}: flood is 0, or a number from {_LEAST_FLOOD} to {high}")
         named[name] = int(number)
     return Case(**named)
 

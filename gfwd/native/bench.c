@@ -37,6 +37,8 @@ measure(struct fw_port *in, struct fw_port *out, const uint8_t *frames, uint32_t
     uint32_t rounds, forwarder forward, void *state, struct fw_bench *result)
 {
 	*result = (struct fw_bench){ 0 };
+	if (n == 0)
+		return;
 	for (uint32_t i = 0; i < rounds; i++) {
 		uint64_t t0 = now_ns(), t1, t2;
 		unsigned filled = fill(in, frames, n, frame_bytes, cursor), done = 0;
@@ -73,7 +75,7 @@ fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t
 {
 	struct fw_port *from = core_port(worker->core, in), *to = core_port(worker->core, out);
 
-	if (from == NULL || to == NULL || n == 0)
+	if (from == NULL || to == NULL || !port_mem_has_ring(from, 0) || !port_mem_has_ring(to, 0))
 		return -1;
 	measure(from, to, frames, n, frame_bytes, cursor, rounds, step_worker, worker, result);
 	return 0;
@@ -150,7 +152,7 @@ fw_exchanger_new(struct fw_core *core, unsigned in, unsigned out, unsigned copie
 	struct fw_port *from = core_port(core, in), *to = core_port(core, out);
 	struct fw_exchanger *x = calloc(1, sizeof *x);
 
-	if (x != NULL && from != NULL && to != NULL) {
+	if (x != NULL && from != NULL && to != NULL && port_mem_has_ring(from, 0) && port_mem_has_ring(to, 0)) {
 		x->from = from;
 		x->to = to;
 		x->in = from->ops->rx_queue(from, 0);

@@ -51,15 +51,6 @@ load32(const uint8_t *p)
 #define AS_LOADED32(a, b, c, d) ((uint32_t)(d) | (uint32_t)(c) << 8 | (uint32_t)(b) << 16 | (uint32_t)(a) << 24)
 #endif
 
-static inline uint64_t
-load64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 static inline void
 store16(uint8_t *p, uint16_t v)
 {

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -370,7 +369,6 @@ take_ring(const struct fw_core *core, unsigned port, unsigned ring, bool is_tx, 
 		    q == NULL ? "does not exist" : "has a worker already");
 		return NULL;
 	}
-	q->taken = true;
 	return q;
 }
 
@@ -434,7 +432,7 @@ fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t byt
 	struct fw_record head = { .bytes = bytes, .port = port, .rule = FW_NONE };
 	struct fw_egress *e = port < FW_PORTS_MAX ? w->tx.egress[port] : NULL;
 
-	if (e == NULL || bytes > e->queue->buffer_bytes || bytes > w->core->limits.frame_bytes)
+	if (e == NULL || bytes > e->queue->frame_max || bytes > w->core->limits.frame_bytes)
 		return 2;
 	if (!ring_put(&w->inject, &head, frame))
 		return 0;

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
+from threading import Lock
 from typing import Any, NamedTuple
 
 from gfwd.errors import GfwdError
@@ -18,7 +19,6 @@ NONE: int = lib.fw_none()
 """Stands for "no rule", "no node" … wherever the core expects a number."""
 
 ABI: int = lib.FW_ABI
-BURST: int = lib.FW_BURST
 WAITING_MAX: int = lib.FW_WAITING_MAX
 TARGETS_MAX: int = lib.FW_TARGETS_MAX
 PORTS_MAX: int = lib.FW_PORTS_MAX
@@ -99,6 +99,7 @@ class Work(NamedTuple):
     tapped: int
     tap_lost: int
     injected: int
+    inject_lost: int
     plans: int
 
 
@@ -165,7 +166,6 @@ class Core(AbstractContextManager["Core"]):
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         error = _error()
-        seed = int.from_bytes(os.urandom(8))
         sizes = ffi.new(
             "struct fw_limits *",
             {
@@ -176,9 +176,11 @@ class Core(AbstractContextManager["Core"]):
                 "flows": limits.flows,
                 "frame_bytes": limits.frame_bytes,
                 "ring_slots": limits.ring_slots,
-                "seed": seed,
+                "seeds": [int.from_bytes(os.urandom(8)) for _ in range(2)],
             },
         )
+        # Publishing, counting and looking through plans happen one after the other, whichever threads ask.
+        self._plans = Lock()
         self._handle = lib.fw_core_new(sizes, error)
         if self._handle == ffi.NULL:
             raise _refused(error)
@@ -240,11 +242,14 @@ class Core(AbstractContextManager["Core"]):
         handle = lib.fw_worker_new(self._core, error)
         if handle == ffi.NULL:
             raise _refused(error)
-        taken = [lib.fw_worker_rx(handle, port, ring, error) for port, ring in rx]
-        taken += [lib.fw_worker_tx(handle, port, ring, error) for port, ring in tx]
-        if any(taken):
+        try:
+            for take, rings in ((lib.fw_worker_rx, rx), (lib.fw_worker_tx, tx)):
+                for port, ring in rings:
+                    if take(handle, port, ring, error) != 0:
+                        raise _refused(error)
+        except BaseException:
             lib.fw_worker_free(handle)
-            raise _refused(error)
+            raise
         return Worker(self, handle)
 
     # ---- the two doors into the running core ----
@@ -252,8 +257,9 @@ class Core(AbstractContextManager["Core"]):
     def publish(self, plan: bytes | bytearray) -> None:
         """Check a plan and make it the one in force for all workers. Raises CoreError, and then nothing has changed."""
         error = _error()
-        if lib.fw_publish(self._core, ffi.from_buffer(plan), len(plan), error) != 0:
-            raise _refused(error)
+        with self._plans:
+            if lib.fw_publish(self._core, ffi.from_buffer(plan), len(plan), error) != 0:
+                raise _refused(error)
 
     def set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         """Store a neighbour's MAC (6 bytes; None where the state needs none) and state, as one."""
@@ -266,13 +272,15 @@ class Core(AbstractContextManager["Core"]):
 
     def plans(self) -> int:
         """Plans in memory: the one in force, and those that a worker has not passed yet."""
-        return int(lib.fw_plans(self._core))
+        with self._plans:
+            return int(lib.fw_plans(self._core))
 
     def lookup(self, family: int, address: bytes, port: int) -> int | None:
         """The rule number that the full lookup finds; address in network order (4 or 16 bytes)."""
         if len(address) != (4 if family == 4 else 16):
             raise CoreError(f"an IPv{family} address of {len(address)} bytes")
-        rule = lib.fw_lookup(self._core, family, address, port)
+        with self._plans:
+            rule = lib.fw_lookup(self._core, family, address, port)
         return None if rule == NONE else int(rule)
 
     def frames(self) -> FrameLedger:
@@ -352,7 +360,12 @@ class Worker:
 
     def __init__(self, core: Core, handle: Any) -> None:
         self.core = core
-        self._handle = handle
+        self._worker = handle
+
+    @property
+    def _handle(self) -> Any:
+        self.core._core  # noqa: B018 (raises where it is closed, and its workers with it)
+        return self._worker
 
     def step(self) -> int:
         """One round over all rings; returns how many frames were dealt with."""

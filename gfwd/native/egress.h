@@ -15,7 +15,7 @@ struct fw_egress {
 	const uint8_t *buffers;		/* the queue's */
 	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
 	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
-	bool is_full;			/* the port had less room than it was asked for, in this burst */
+	bool is_full;			/* the port had no room when it was asked, in this burst */
 	uint32_t n_out;
 	uint32_t n_spares;
 	uint32_t spares[FW_SPARES];	/* buffer numbers */
@@ -94,7 +94,7 @@ egress_send(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const
 	uint32_t len_after = exchanges ? frame->len - (p->ip - ETHER_BYTES) + e->port->tags_bytes : frame->len;
 	struct fw_frame *out;
 
-	if (unlikely(frame->len > e->queue->buffer_bytes || len_after > e->queue->buffer_bytes))
+	if (unlikely(frame->len > e->queue->frame_max || len_after > e->queue->frame_max))
 		return FW_DROP_TOO_BIG;
 	if (unlikely(egress_room(e, 1) == 0))
 		return FW_DROP_TX_FULL;

@@ -176,6 +176,7 @@ struct fw_work {
 	uint64_t tapped;
 	uint64_t tap_lost;		/* the tap ring was full */
 	uint64_t injected;
+	uint64_t inject_lost;		/* the port was full */
 	uint64_t plans;			/* plans that were taken up */
 };
 
@@ -214,7 +215,7 @@ struct fw_limits {
 	uint32_t frame_bytes;		/* longest frame that can wait, or be punted, tapped, injected */
 	uint32_t ring_slots;		/* records in each punt, tap and inject ring */
 	uint32_t unused;
-	uint64_t seed;			/* random: keeps outsiders from choosing colliding addresses */
+	uint64_t seeds[2];		/* random: keep outsiders from choosing colliding addresses */
 };
 
 enum fw_run { FW_RUN_STOPPED, FW_RUN_ENDED, FW_RUN_FAILED };

@@ -75,12 +75,11 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 
 /* ---- exporters ---- */
 
-/* Both halves of one wide product; the seed keeps outsiders from choosing addresses that meet. */
+/* Both halves of one wide product, of which outsiders know neither factor: they cannot choose addresses that meet. */
 static inline uint32_t
-hash(uint64_t seed, const struct fw_key *key)
+hash(const uint64_t *seeds, const struct fw_key *key)
 {
-	unsigned __int128 product = (unsigned __int128)(key->src_lo ^ seed) *
-	    (key->src_hi ^ key->rest ^ 0x9e3779b97f4a7c15);
+	unsigned __int128 product = (unsigned __int128)(key->src_lo ^ seeds[0]) * (key->src_hi ^ key->rest ^ seeds[1]);
 
 	return (uint32_t)(product >> 64) ^ (uint32_t)(product >> 32);
 }
@@ -96,7 +95,7 @@ static uint32_t
 exporter_of(struct fw_matcher *m, const struct fw_key *key)
 {
 	struct fw_key exporter = { key->src_hi, key->src_lo, key_family(key) };
-	uint32_t i = hash(m->seed, &exporter) & m->index_mask;
+	uint32_t i = hash(m->seeds, &exporter) & m->index_mask;
 
 	/* The index is at most half full, so the walk ends soon. */
 	for (; m->exporter_index[i] != 0; i = (i + 1) & m->index_mask)
@@ -162,7 +161,7 @@ promote(struct fw_matcher *m, struct fw_flow *set)
 static inline struct fw_flow *
 set_of(const struct fw_matcher *m, const struct fw_key *key)
 {
-	return (struct fw_flow *)(void *)((char *)m->flows + (hash(m->seed, key) & m->set_mask));
+	return (struct fw_flow *)(void *)((char *)m->flows + (hash(m->seeds, key) & m->set_mask));
 }
 
 static inline void
@@ -282,7 +281,8 @@ match_init(struct fw_matcher *m, const struct fw_limits *limits)
 	uint32_t set_bytes = FLOW_WAYS * sizeof(struct fw_flow);
 	uint32_t sets = power_of_two((limits->flows + FLOW_WAYS - 1) / FLOW_WAYS);
 
-	m->seed = limits->seed;
+	m->seeds[0] = limits->seeds[0];
+	m->seeds[1] = limits->seeds[1];
 	m->set_mask = (sets - 1) * set_bytes;
 	m->flows = zeroed_lines((size_t)sets * set_bytes);
 	m->max_exporters = limits->exporters;

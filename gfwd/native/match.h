@@ -19,7 +19,7 @@ struct fw_matcher {
 	struct fw_flow *flows;
 	uint32_t set_mask;		/* number of sets - 1, times the bytes of a set */
 	uint32_t turn;			/* which kept place the next promotion takes */
-	uint64_t seed;
+	uint64_t seeds[2];		/* one for each factor of the hash */
 	/* Exporters, in the order of their first datagram; number 0 is all that found no room. */
 	struct fw_key *exporters;	/* .rest is the family alone */
 	struct fw_count *exporter_counts;

@@ -1,15 +1,25 @@
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "neigh.h"
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
 
 /* ---- pools ---- */
 
 static bool
 pool_init(struct fw_pool *p, uint32_t n, size_t entry_bytes)
 {
+	void *memory;
+
 	p->n = n;
 	p->entry_bytes = entry_bytes;
-	p->entries = calloc(n, entry_bytes);
+	p->bytes = n * entry_bytes;
+	/* Room for the worst there can be, of which next to nothing is ever used: nothing is set aside for it. */
+	memory = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p->entries = memory != MAP_FAILED ? memory : NULL;
 	p->free = calloc(n, sizeof *p->free);
 	return p->entries != NULL && p->free != NULL;
 }
@@ -17,7 +27,8 @@ pool_init(struct fw_pool *p, uint32_t n, size_t entry_bytes)
 static void
 pool_free(struct fw_pool *p)
 {
-	free(p->entries);
+	if (p->entries != NULL)
+		munmap(p->entries, p->bytes);
 	free(p->free);
 }
 

@@ -61,6 +61,7 @@ struct fw_waiting_queue {
 /* Entries of one size in memory that is touched only when needed. */
 struct fw_pool {
 	uint8_t *entries;
+	size_t bytes;			/* mapped */
 	size_t entry_bytes;
 	uint32_t n;
 	uint32_t n_touched;		/* entries from here on were never used */

@@ -147,6 +147,7 @@ nmring_init(struct fw_nmring *r, struct netmap_ring *ring, uint32_t n_buffers, u
 			.ops = &nmring_ops,
 			.buffers = (uint8_t *)NETMAP_BUF(ring, 0),
 			.buffer_bytes = ring->nr_buf_size,
+			.frame_max = ring->nr_buf_size < UINT16_MAX ? ring->nr_buf_size : UINT16_MAX,
 			.slots = ring->num_slots,
 			.port = port,
 			.first_spare = first_spare,

@@ -58,6 +58,8 @@ check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 {
 	if (p->n_own4 < 1)
 		return refuse(error, "plan: no own IPv4 address, not even one that nothing matches");
+	if (p->only_egress != FW_NONE && p->only_egress >= b->ports)
+		return refuse(error, "plan: all leaves by port %u, there are %u", p->only_egress, b->ports);
 	if (p->n_ports != b->ports)
 		return refuse(error, "plan: made for %u ports, there are %u", p->n_ports, b->ports);
 	for (uint32_t i = 0; i < p->n_ports; i++) {

@@ -52,6 +52,7 @@ struct fw_queue {
 	const struct fw_queue_ops *ops;
 	uint8_t *buffers;		/* buffer b lies at buffers + b × buffer_bytes; equal pointers: one region */
 	uint32_t buffer_bytes;
+	uint32_t frame_max;		/* longest frame that a slot can carry */
 	uint32_t slots;			/* no more than slots - 1 frames can ever be sent at once */
 	uint32_t port;			/* number of the port that it belongs to */
 	uint32_t first_spare;		/* TX: FW_SPARES buffers from here on are in no ring */

@@ -52,7 +52,8 @@ port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint3
 	uint32_t next = nm_ring_next(nmr, r->card);
 	struct netmap_slot *slot = &nmr->slot[r->card];
 
-	if (next == __atomic_load_n(&r->released, __ATOMIC_ACQUIRE) || bytes > nmr->nr_buf_size || bytes > UINT16_MAX)
+	if (next == __atomic_load_n(&r->released, __ATOMIC_ACQUIRE) ||
+	    bytes > r->nm.queue.frame_max)
 		return false;
 	memcpy(NETMAP_BUF(nmr, slot->buf_idx), frame, bytes);
 	slot->len = (uint16_t)bytes;
@@ -67,13 +68,14 @@ port_mem_leave(struct fw_port *port, unsigned ring, uint8_t *frame, uint32_t roo
 	struct mem_ring *r = &((struct mem_port *)port)->tx[ring];
 	struct netmap_ring *nmr = r->nm.ring;
 	const struct netmap_slot *slot = &nmr->slot[r->card];
-	int bytes = slot->len;
+	uint32_t bytes;
 
 	if (r->card == __atomic_load_n(&r->released, __ATOMIC_ACQUIRE))
 		return -1;
-	memcpy(frame, NETMAP_BUF(nmr, slot->buf_idx), slot->len < room ? slot->len : room);
+	bytes = slot->len;
+	memcpy(frame, NETMAP_BUF(nmr, slot->buf_idx), bytes < room ? bytes : room);
 	__atomic_store_n(&r->card, nm_ring_next(nmr, r->card), __ATOMIC_RELEASE);
-	return bytes;
+	return (int)bytes;
 }
 
 unsigned

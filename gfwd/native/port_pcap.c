@@ -31,7 +31,7 @@ sync_in(struct fw_nmring *nm)
 
 	while (!p->is_read && nm_ring_next(ring, ring->tail) != ring->head) {
 		struct netmap_slot *slot = &ring->slot[ring->tail];
-		uint32_t room = ring->nr_buf_size < UINT16_MAX ? ring->nr_buf_size : UINT16_MAX, bytes;
+		uint32_t room = nm->queue.frame_max, bytes;
 		enum pcap_read r = pcap_reader_next(&p->reader, (uint8_t *)NETMAP_BUF(ring, slot->buf_idx), room, &bytes,
 		    &nm->times[ring->tail]);
 
@@ -61,6 +61,8 @@ sync_out(struct fw_nmring *nm)
 	for (; s != ring->head; s = nm_ring_next(ring, s)) {
 		const struct netmap_slot *slot = &ring->slot[s];
 
+		if (p->file == NULL)
+			nm->queue.failed = true;	/* closed: what comes now is lost */
 		if (!nm->queue.failed && !pcap_writer_put(p->file, (const uint8_t *)NETMAP_BUF(ring, slot->buf_idx),
 		    slot->len, nm->times[s])) {
 			nm->queue.failed = true;

@@ -87,7 +87,7 @@ send_common(const struct burst *b, unsigned i, const struct fw_plan_target *t, b
 	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 
 	if (!is_common(p, t, e, neighbour) || b->tx->waiting.n_busy > 0 || e->port->tags_bytes != 0 ||
-	    frame->len > e->queue->buffer_bytes || e->n_out >= e->room)
+	    frame->len > e->queue->frame_max || e->n_out >= e->room)
 		return false;
 	if (is_last && e->buffers == b->in->buffers) {
 		out = egress_add(e, frame);
@@ -210,16 +210,18 @@ end_run(const struct burst *b, struct run *run, unsigned i)
 	run->egress = NULL;
 }
 
-static void
+/* False: a buffer can only leave inside its region, and where tags are added, not as it lies. */
+static bool
 start_run(const struct burst *b, struct run *run, unsigned i, struct fw_egress *e)
 {
+	if (e->buffers != b->in->buffers || e->port->tags_bytes != 0)
+		return false;
 	end_run(b, run, i);
 	egress_hand_over(e);	/* those before them first */
 	run->egress = e;
-	run->first = run->limit = i;
-	/* Only inside one region can a buffer leave; and where tags are added, it is not as it lies. */
-	if (e->buffers == b->in->buffers && e->port->tags_bytes == 0)
-		run->limit += egress_room(e, FW_BURST);
+	run->first = i;
+	run->limit = i + egress_room(e, FW_BURST);
+	return true;
 }
 
 /*
@@ -239,8 +241,8 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 
 	if (rule->n_targets != 1 || !is_common(p, t, e, neighbour))
 		return false;
-	if (unlikely(run->egress != e))
-		start_run(b, run, i, e);
+	if (unlikely(run->egress != e) && !start_run(b, run, i, e))
+		return false;
 	if (i >= run->limit)
 		return false;
 	count_datagram(b, i, rule, len);
@@ -351,7 +353,6 @@ fw_transmit_take_up(struct fw_transmitter *tx, const struct fw_plan *plan)
 		if (e == NULL)
 			continue;
 		e->port = &plan_ports(plan)[i];
-		e->buffers = e->queue->buffers;
 		e->mtu = e->port->mtu != 0 ? e->port->mtu : UINT32_MAX;
 	}
 }

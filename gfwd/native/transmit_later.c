@@ -85,10 +85,13 @@ fw_transmit_injected(struct fw_transmitter *tx, struct fw_ring *inject, struct f
 	while ((head = ring_peek(inject, &frame)) != NULL) {
 		struct fw_egress *e = tx->egress[head->port];
 
-		if (egress_room(e, 1) == 0)
-			break;
-		egress_add_copy(e, frame, head->bytes, head->time);
-		stats->work.injected++;
+		/* A full port must not hold up what is for another one; who asked for a neighbour asks again. */
+		if (egress_room(e, 1) > 0) {
+			egress_add_copy(e, frame, head->bytes, head->time);
+			stats->work.injected++;
+		} else {
+			stats->work.inject_lost++;
+		}
 		ring_pop(inject);
 		n++;
 	}

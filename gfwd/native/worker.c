@@ -123,7 +123,7 @@ sleep_until_something_happens(struct fw_worker *w)
 			has_blind = 1;
 	}
 	lay_down_plan(w);
-	/* A neighbour that answered wakes us; so does stop. Back-pressure is looked at again like a port without descriptor. */
+	/* A neighbour that answered wakes us, a plan, what was injected, and stop. */
 	(void)poll(fds, n, has_blind || w->tx.waiting.n_busy > 0 ? SLEEP_MS : 1000);
 	while (read(w->wake[0], drained, sizeof drained) > 0)
 		;
@@ -199,6 +199,7 @@ worker_add_rx(struct fw_worker *w, struct fw_queue *q)
 {
 	if (w->n_rx == FW_PORTS_MAX)
 		return false;
+	q->taken = true;
 	w->rx[w->n_rx++] = q;
 	return true;
 }
@@ -210,7 +211,9 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 
 	if (e == NULL)
 		return false;
+	q->taken = true;
 	e->queue = q;
+	e->buffers = q->buffers;
 	for (e->n_spares = 0; e->n_spares < FW_SPARES; e->n_spares++)
 		e->spares[e->n_spares] = q->first_spare + e->n_spares;
 	w->tx.egress[q->port] = e;

@@ -121,6 +121,17 @@ def test_table_for_people(run, tmp_path):
     assert rule.removeprefix(f"{DEMO}:18 ").split()[:2] == ["32", "21,680"]
 
 
+def test_a_collector_that_is_our_own_address_is_refused(run, tmp_path):
+    done = run("replay", EXPORTERS, "-o", tmp_path / "out.pcap", "--rules", DEMO, "--address", "10.2.2.41")
+    assert (done.returncode, done.stdout) == (2, "")
+    *loops, advice = done.stderr.splitlines()
+    assert sorted(loops) == [
+        f"{DEMO}: error: collector {text} is gfwd's own address" for text in ("10.2.2.41", "10.2.2.41:2055")
+    ]
+    assert advice == "what is sent there would come back; name another collector, or another --address"
+    assert not (tmp_path / "out.pcap").exists()
+
+
 # ---- what decides where a copy goes ----
 
 

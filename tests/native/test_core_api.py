@@ -237,6 +237,37 @@ def test_without_a_plan_nothing_happens() -> None:
         assert numbers(its.left(0)) == [1]
 
 
+def test_a_closed_capture_takes_nothing_more(tmp_path: Path) -> None:
+    with Core(LIMITS) as core:
+        region = core.region(rings=4, slots=8, buffer_bytes=512)
+        core.port_mem(region)
+        out = core.port_pcap_out(region, tmp_path / "out.pcap")
+        worker = core.worker([(0, 0)], [(out, 0)])
+        core.publish(plan_from("default * 192.0.2.1", ports=(PlanPort(), PlanPort()), egress=(out,)))
+        core.set_neighbour(0, bytes(6), NeighbourState.READY)
+        core.port_close(out)
+        assert core.arrive(0, numbered(1))
+        assert worker.run() is RunEnd.FAILED
+
+
+def test_a_port_that_drains_loses_nothing_however_small_its_ring(tmp_path: Path) -> None:
+    """The ring has fewer slots than a burst has copies: the port is asked again when its room is used up."""
+    rules = "* 514 192.0.2.1 A\n* 515 192.0.2.1 192.0.2.2 A\ndefault * 192.0.2.3"
+    sent = [datagram(4, EXPORTER, OWN, (40_000, 514 + min(number, 1)), bytes(20)) for number in range(15)]
+    (tmp_path / "in.pcap").write_bytes(captures.pcap_file([captures.Frame(0, frame, 0) for frame in sent]))
+    with Core(LIMITS) as core:
+        region = core.region(rings=3, slots=16, buffer_bytes=512)
+        core.port_pcap_in(region, tmp_path / "in.pcap")
+        for name in ("a.pcap", "b.pcap"):
+            core.port_pcap_out(region, tmp_path / name)
+        worker = core.worker([(0, 0)], [(1, 0), (2, 0)])
+        core.publish(plan_from(rules, ports=(PlanPort(),) * 3, egress=(1, 1, 2)))
+        for slot in range(3):
+            core.set_neighbour(slot, mac(slot), NeighbourState.READY)
+        assert worker.run() is RunEnd.ENDED
+        assert [ledger.sent for ledger in core.collectors(3)] == [15, 14, 0]
+
+
 def test_a_worker_that_could_not_be_made_leaves_nothing_behind() -> None:
     with Core(LIMITS) as core:
         region = core.region(rings=4, slots=8, buffer_bytes=512)
@@ -321,7 +352,7 @@ EDITS: list[tuple[str, int, str, int, str]] = [
     ("targets", 1, "collector", 16, "plan: target 1 counts as collector 16, there is room for 16"),
     ("targets", 1, "egress", 1, "plan: target 1 leaves by port 1, neighbour 2; there are 1 and 4"),
     ("targets", 1, "neighbour", 4, "plan: target 1 leaves by port 0, neighbour 4; there are 1 and 4"),
-    ("head", 0, "only_egress", 1, "plan: target 0 does not leave by port 1, the only one"),
+    ("head", 0, "only_egress", 1, "plan: all leaves by port 1, there are 1"),
     ("rules", 2, "n_targets", 0, "plan: rule 2 has 0 targets from 2"),
     ("rules", 2, "n_targets", 129, "plan: rule 2 has 129 targets from 2"),
     ("rules", 2, "first_target", 4, "plan: rule 2 has 1 targets from 4"),
@@ -604,16 +635,21 @@ def test_inject_refuses_what_can_never_leave(port: int, length: int) -> None:
         assert its.worker.inject(0, bytes(512))
 
 
-def test_injected_frames_wait_for_room() -> None:
+def test_an_injected_frame_for_a_full_port_is_lost_and_counted() -> None:
     with rig(plan_from(TO_ONE), slots=4) as its:
         made = [bytes((number,)) * 60 for number in range(7)]
         assert all(its.worker.inject(0, frame) for frame in made)
-        left: list[bytes] = []
-        for steps in (3, 3, 1, 0):
-            assert its.worker.step() == steps
-            assert its.worker.step() == 0
-            left += its.left(0)
-        assert left == made
+        assert its.worker.step() == 7
+        assert its.left(0) == made[:3]
+        work = its.core.work()
+        assert (work.injected, work.inject_lost) == (3, 4)
+
+
+def test_a_frame_of_65536_bytes_cannot_leave() -> None:
+    with rig(plan_from(TO_ONE), buffers=(65_536,), limits=replace(LIMITS, frame_bytes=65_536)) as its:
+        with pytest.raises(CoreError, match="cannot leave there"):
+            its.worker.inject(0, bytes(65_536))
+        assert its.worker.inject(0, bytes(65_535))
 
 
 def test_a_full_punt_ring_is_counted() -> None:
