@@ -25,7 +25,7 @@ egress_ask_for_room(struct fw_egress *e, unsigned wanted)
 		return e->room - e->n_out;
 	egress_hand_over(e);
 	e->room = e->queue->ops->room(e->queue, wanted);
-	e->is_full = e->room < wanted;
+	e->is_full = e->room == 0;
 	if (e->room > FW_OUT)
 		e->room = FW_OUT;
 	return e->room;
