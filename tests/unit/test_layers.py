@@ -44,6 +44,7 @@ PORTS = {"port_mem", "port_pcap"}
 C: dict[str, set[str]] = {
     "bench": {"core", "worker", "port", "port_mem"},
     "core": {"worker", "region", *WAY, *PORTS},
+    "core_io": {"core"},
     "worker": WAY,
     "transmit": {"egress", "neigh", "stats", "ring", "parse", "plan", "port"},
     "transmit_later": {"transmit"},

@@ -1,0 +1,106 @@
+/*
+ * What passes between the core and Python while workers run: frames in both directions, and counters.
+ */
+#include "core.h"
+
+/* ---- frames ---- */
+
+static int
+take_record(struct fw_ring *ring, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	const uint8_t *bytes;
+	const struct fw_record *head = ring_peek(ring, &bytes);
+
+	if (head == NULL)
+		return -1;
+	*record = *head;
+	memcpy(frame, bytes, head->bytes < room ? head->bytes : room);
+	ring_pop(ring);
+	return (int)record->bytes;
+}
+
+int
+fw_punt_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	return take_record(&w->tx.punt, record, frame, room);
+}
+
+int
+fw_tap_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	return take_record(&w->tx.tap, record, frame, room);
+}
+
+int
+fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t bytes)
+{
+	struct fw_record head = { .bytes = bytes, .port = port, .rule = FW_NONE };
+	struct fw_egress *e = port < FW_PORTS_MAX ? w->tx.egress[port] : NULL;
+
+	if (e == NULL || bytes > e->queue->frame_max || bytes > w->core->limits.frame_bytes)
+		return 2;
+	if (!ring_put(&w->inject, &head, frame))
+		return 0;
+	fw_worker_wake(w);
+	return 1;
+}
+
+int
+fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes)
+{
+	struct fw_port *p = core_port(core, port);
+
+	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_arrive(p, ring, frame, bytes) : -1;
+}
+
+int
+fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room)
+{
+	struct fw_port *p = core_port(core, port);
+
+	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_leave(p, ring, frame, room) : -2;
+}
+
+/* ---- sums ---- */
+
+void
+fw_read_frames(struct fw_core *core, struct fw_frame_ledger *sum)
+{
+	*sum = (struct fw_frame_ledger){ 0 };
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_frames(sum, &w->stats);
+}
+
+void
+fw_read_work(struct fw_core *core, struct fw_work *sum)
+{
+	*sum = (struct fw_work){ 0 };
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_work(sum, &w->stats);
+}
+
+void
+fw_read_collectors(struct fw_core *core, struct fw_copy_ledger *sum, uint32_t n)
+{
+	memset(sum, 0, n * sizeof *sum);
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_collectors(sum, n, &w->stats);
+}
+
+void
+fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n)
+{
+	memset(sum, 0, n * sizeof *sum);
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		stats_add_rules(sum, n, &w->stats);
+}
+
+uint32_t
+fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n)
+{
+	uint32_t total = 0;
+
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		total += match_read_exporters(&w->matcher, list + (total < n ? total : n), total < n ? n - total : 0);
+	return total;
+}
