@@ -68,38 +68,6 @@ count_copy(struct fw_copy_ledger *ledger, enum fw_fate fate, uint32_t bytes)
 	}
 }
 
-/* ---- the same for the common case ---- */
-
-/* IPv4 without tags to a collector of IPv4 that is there: most of what send_copy() asks, in one go. */
-static inline bool
-is_common(const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_egress *e, uint64_t neighbour)
-{
-	return is_plain(p) && t->family == 4 && p->ip_bytes <= e->mtu && neigh_state(neighbour) == FW_NEIGH_READY;
-}
-
-/* False: something is otherwise; nothing was done, and send_copy() finds out what. */
-static inline bool
-send_common(const struct burst *b, unsigned i, const struct fw_plan_target *t, bool is_last)
-{
-	const struct fw_packet *p = &b->packets[i];
-	struct fw_frame *frame = &b->frames[i], *out;
-	struct fw_egress *e = b->tx->egress[t->egress];
-	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
-
-	if (!is_common(p, t, e, neighbour) || b->tx->waiting.n_busy > 0 || e->port->tags_bytes != 0 ||
-	    frame->len > e->queue->frame_max || e->n_out >= e->room)
-		return false;
-	if (is_last && e->buffers == b->in->buffers) {
-		out = egress_add(e, frame);
-		b->stats->work.swapped++;
-	} else {
-		out = egress_add_copy(e, frame->data, frame->len, frame->time);
-		b->stats->work.copied++;
-	}
-	fw_rewrite_plain(out->data, t, e->port, neighbour);
-	return true;
-}
-
 /* ---- one frame, to all targets of its rule ---- */
 
 /* Sent beats waiting, waiting beats dropped; of two causes the first one stays. */
@@ -117,10 +85,8 @@ forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
-		enum fw_fate copy_fate = FW_FORWARD;
+		enum fw_fate copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
 
-		if (unlikely(!send_common(b, i, &t[k], k + 1 == n)))
-			copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
 		count_copy(&b->collectors[t[k].collector], copy_fate, len);
 		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
 	}
@@ -190,6 +156,13 @@ count_datagram(const struct burst *b, unsigned i, const struct fw_plan_rule *rul
 	stats_count(&b->rule_counts[rule->counter], len);
 }
 
+/* IPv4 without tags to a collector of IPv4 that is there: most of what send_copy() asks, in one go. */
+static inline bool
+is_common(const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_egress *e, uint64_t neighbour)
+{
+	return is_plain(p) && t->family == 4 && p->ip_bytes <= e->mtu && neigh_state(neighbour) == FW_NEIGH_READY;
+}
+
 /* Frames that follow each other to one port, and leave from where they lie: frames[first] and on. */
 struct run {
 	struct fw_egress *egress;	/* NULL: there is none */
@@ -210,11 +183,18 @@ end_run(const struct burst *b, struct run *run, unsigned i)
 	run->egress = NULL;
 }
 
-/* False: a buffer can only leave inside its region, and where tags are added, not as it lies. */
+/* A buffer can only leave inside its region, and where tags are added, not as it lies. */
+static inline bool
+may_leave(const struct burst *b, const struct fw_egress *e)
+{
+	return e->buffers == b->in->buffers && e->port->tags_bytes == 0;
+}
+
+/* False: not to this port. */
 static bool
 start_run(const struct burst *b, struct run *run, unsigned i, struct fw_egress *e)
 {
-	if (e->buffers != b->in->buffers || e->port->tags_bytes != 0)
+	if (!may_leave(b, e))
 		return false;
 	end_run(b, run, i);
 	egress_hand_over(e);	/* those before them first */
@@ -224,9 +204,49 @@ start_run(const struct burst *b, struct run *run, unsigned i, struct fw_egress *
 	return true;
 }
 
+static inline void
+count_sent(struct fw_copy_ledger *ledger, uint32_t bytes)
+{
+	ledger->wanted++;
+	ledger->sent++;
+	ledger->sent_bytes += bytes;
+}
+
+/* Several targets behind one port: copies in spare buffers, and the last one takes the frame itself. False: as below. */
+static __attribute__((noinline)) bool
+forward_plain_copies(const struct burst *b, struct run *run, unsigned i, const struct fw_plan_rule *rule)
+{
+	const struct fw_plan_target *t = &b->targets[rule->first_target];
+	struct fw_egress *e = b->tx->egress[t->egress];
+	struct fw_frame *frame = &b->frames[i];
+	uint64_t neighbours[FW_TARGETS_MAX];
+	uint32_t last = rule->n_targets - 1, len = frame->len;
+
+	for (uint32_t k = 0; k <= last; k++) {
+		neighbours[k] = __atomic_load_n(&b->neighbours[t[k].neighbour], __ATOMIC_RELAXED);
+		if (t[k].egress != t->egress || !is_common(&b->packets[i], &t[k], e, neighbours[k]))
+			return false;
+	}
+	end_run(b, run, i);
+	if (!may_leave(b, e) || egress_room(e, last + 1) <= last)
+		return false;
+	count_datagram(b, i, rule, len);
+	for (uint32_t k = 0; k < last; k++) {
+		struct fw_frame *out = egress_add_copy(e, frame->data, len, frame->time);
+
+		fw_rewrite_plain(out->data, &t[k], e->port, neighbours[k]);
+		count_sent(&b->collectors[t[k].collector], len);
+	}
+	egress_add(e, frame);
+	fw_rewrite_plain(frame->data, &t[last], e->port, neighbours[last]);
+	count_sent(&b->collectors[t[last].collector], len);
+	b->stats->work.copied += last;
+	return true;
+}
+
 /*
- * One target, IPv4, no tags, and the buffer may move: all that forward_to_each() and send_copy() look at, asked in one go.
- * False: something is otherwise; nothing was done, and they find out what.
+ * IPv4, no tags, and the buffer may move: all that forward_to_each() and send_copy() look at, asked in one go. False:
+ * something is otherwise; nothing was done, and they find out what.
  */
 static inline bool
 forward_plain(const struct burst *b, struct run *run, unsigned i)
@@ -237,19 +257,17 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 	struct fw_egress *e = b->tx->egress[t->egress];
 	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 	uint32_t len = b->frames[i].len;
-	struct fw_copy_ledger *ledger;
 
-	if (rule->n_targets != 1 || !is_common(p, t, e, neighbour))
+	if (unlikely(rule->n_targets != 1))
+		return forward_plain_copies(b, run, i, rule);
+	if (!is_common(p, t, e, neighbour))
 		return false;
 	if (unlikely(run->egress != e) && !start_run(b, run, i, e))
 		return false;
 	if (i >= run->limit)
 		return false;
 	count_datagram(b, i, rule, len);
-	ledger = &b->collectors[t->collector];
-	ledger->wanted++;
-	ledger->sent++;
-	ledger->sent_bytes += len;
+	count_sent(&b->collectors[t->collector], len);
 	fw_rewrite_plain(b->frames[i].data, t, e->port, neighbour);
 	return true;
 }
