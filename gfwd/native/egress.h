@@ -12,7 +12,6 @@
 struct fw_egress {
 	struct fw_queue *queue;
 	const struct fw_plan_port *port;	/* the plan's */
-	const uint8_t *buffers;		/* the queue's */
 	uint32_t mtu;			/* the plan's; UINT32_MAX: no limit */
 	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
 	bool is_full;			/* the port had no room when it was asked, in this burst */

@@ -50,7 +50,7 @@ send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, boo
 	if (neigh_state(neighbour) != FW_NEIGH_READY ||
 	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
 		return wait_for_neighbour(b, i, t, kept);
-	return egress_send(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->buffers == b->in->buffers,
+	return egress_send(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->queue->buffers == b->in->buffers,
 	    &b->stats->work);
 }
 
@@ -187,7 +187,7 @@ end_run(const struct burst *b, struct run *run, unsigned i)
 static inline bool
 may_leave(const struct burst *b, const struct fw_egress *e)
 {
-	return e->buffers == b->in->buffers && e->port->tags_bytes == 0;
+	return e->queue->buffers == b->in->buffers && e->port->tags_bytes == 0;
 }
 
 /* False: not to this port. */

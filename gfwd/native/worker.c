@@ -213,7 +213,6 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 		return false;
 	q->taken = true;
 	e->queue = q;
-	e->buffers = q->buffers;
 	for (e->n_spares = 0; e->n_spares < FW_SPARES; e->n_spares++)
 		e->spares[e->n_spares] = q->first_spare + e->n_spares;
 	w->tx.egress[q->port] = e;

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -47,6 +48,23 @@ def run(gfwd) -> Run:
         )
 
     return start
+
+
+def interrupt_at_work(process: subprocess.Popen[str], send: Callable[[], None]) -> tuple[str, str]:
+    """Send ^C to a gfwd that is in the midst of its work; returns what it has said on stdout and stderr.
+
+    One that does not end soon fails the test.
+    """
+    deadline = time.monotonic() + SECONDS
+    while "_core.abi3" not in Path(f"/proc/{process.pid}/maps").read_text(
+        "utf-8", "replace"
+    ):  # not yet past its imports
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)  # from there it is a moment to a full ring, a silent pipe, or a silent server
+    assert process.poll() is None
+    send()
+    return process.communicate(timeout=20)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
-from tests.e2e.conftest import SECONDS
+from tests.e2e.conftest import interrupt_at_work
 
 FEW = ["--repeats", "1", "--rounds", "2"]
 SMALL = ["--case", "rules=10,exporters=50,frame_bytes=60", "--case", "rules=20,collectors=3"]
@@ -79,8 +78,5 @@ def test_interrupted(gfwd):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as bench:
-        time.sleep(1.5)
-        assert bench.poll() is None
-        os.killpg(bench.pid, signal.SIGINT)
-        output, errors = bench.communicate(timeout=SECONDS)
+        output, errors = interrupt_at_work(bench, lambda: os.killpg(bench.pid, signal.SIGINT))
     assert (bench.returncode, output, errors) == (130, "", "")

@@ -5,13 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, SECONDS, Run
+from tests.e2e.conftest import ROOT, SECONDS, Run, interrupt_at_work
 from tests.e2e.test_replay import DATA, EXPORTERS, SOFTFLOWD, Arrived, expected, ledger, sent
 
 NAMESPACE = ("unshare", "--net", "--mount")
@@ -152,11 +151,6 @@ def test_interrupted_while_a_name_server_is_silent(gfwd, in_namespace, tmp_path,
     command = [*in_namespace(WITH_SILENT_NAME_SERVER), sys.executable, "-c", SILENCE, *gfwd, "replay"]
     command += [str(DATA / "softflowd-v9.pcap"), "-o", str(tmp_path / "out.pcap"), "--rules", str(rules)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as waiting:
-        time.sleep(1.5)
-        assert waiting.poll() is None
-        started = time.monotonic()
-        waiting.send_signal(signal.SIGINT)
-        _, errors = waiting.communicate(timeout=SECONDS)
-    assert time.monotonic() - started < 4
+        _, errors = interrupt_at_work(waiting, lambda: waiting.send_signal(signal.SIGINT))
     assert (waiting.returncode, errors) == (130, "")
     assert not (tmp_path / "out.pcap").exists()
