@@ -7,7 +7,6 @@ interfaces too, when the process that made it ends, whichever way it ends.
 import ctypes
 import errno
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,6 @@ from typing import IO, Any
 from gfwd.errors import GfwdError
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OF_THIS_THREAD = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,23 +63,10 @@ class Namespace(AbstractContextManager["Namespace"]):
         stderr: IO[Any] | int | None = None,
         text: bool = True,
     ) -> "subprocess.Popen[Any]":
-        """Start a program in the namespace. It gets SIGKILL when the calling thread ends, so that nothing outlives us."""
-        parent = os.getpid()
-
-        def enter() -> None:
-            _call("setns", self._fd, _CLONE_NEWNET)
-            _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-            if os.getppid() != parent:  # it ended before we could ask to hear of it
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        return subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            text=text,
-            preexec_fn=enter,
-        )
+        """Start a program in the namespace. It gets SIGKILL when the calling thread ends: nothing outlives us."""
+        dies_with_us = ("setpriv", "--pdeathsig", "KILL", "--")  # util-linux, which every Linux has
+        with self.inside():
+            return subprocess.Popen([*dies_with_us, *command], stdin=stdin, stdout=stdout, stderr=stderr, text=text)
 
 
 @contextmanager
