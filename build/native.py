@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NATIVE = Path("gfwd/native")
 CACHE = Path(".cache/native")
 NETMAP_HEADERS = Path(".cache/netmap-headers")
+BPF = Path(".cache/bpf")
 
 MODULE = "gfwd.native._core"
 LANGUAGE = ("-std=gnu11", "-fPIC", "-pthread", "-fvisibility=hidden", f"-I{NATIVE}")
@@ -85,15 +86,20 @@ class Toolchain:
             return self.make(f"{source.stem}.o", (*WARNINGS, "-c", str(source)), [source, *included])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(compile_one, find(NATIVE, "*.c")))
+            return list(pool.map(compile_one, sources()))
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob(pattern))
 
 
+def sources() -> list[Path]:
+    """The core's C files; those for the kernel's own machine are not compiled with them."""
+    return [path for path in find(NATIVE, "*.c") if not path.name.endswith(".bpf.c")]
+
+
 def headers() -> list[Path]:
-    return find(NATIVE, "*.h") + find(NETMAP_HEADERS, "*.h")
+    return find(NATIVE, "*.h") + find(NETMAP_HEADERS, "*.h") + find(BPF, "*.h")
 
 
 @contextlib.contextmanager
@@ -112,6 +118,30 @@ def output(*command: str) -> str:
         raise BuildError(f"{shlex.join(command)}: {error}") from error
 
 
+def ziglang_headers() -> Path:
+    """The folder of system headers that ziglang carries, one folder a system in it."""
+    ziglang = importlib.util.find_spec("ziglang")
+    if ziglang is None or not ziglang.submodule_search_locations:
+        raise BuildError("no ziglang, which brings the headers of netmap and a compiler for XDP: pip install ziglang")
+    return Path(ziglang.submodule_search_locations[0], "lib/libc/include")
+
+
+def include_flags() -> tuple[str, ...]:
+    """Where the headers are that are neither the system's nor ours."""
+    return (*netmap_flags(), *xdp_flags())
+
+
+def xdp_flags() -> tuple[str, ...]:
+    """Where the compiled XDP program is, on Linux; nobody else has XDP."""
+    if sys.platform != "linux":
+        return ()
+    import bpf
+
+    with building(BPF):
+        bpf.write_header(BPF)
+    return (f"-I{BPF}",)
+
+
 def netmap_flags() -> tuple[str, ...]:
     """Where <net/netmap.h> is. FreeBSD has it; elsewhere it is taken from FreeBSD's headers that ziglang carries.
 
@@ -119,10 +149,7 @@ def netmap_flags() -> tuple[str, ...]:
     """
     if any(Path(folder, "net/netmap_user.h").exists() for folder in ("/usr/include", "/usr/local/include")):
         return ()
-    ziglang = importlib.util.find_spec("ziglang")
-    if ziglang is None or not ziglang.submodule_search_locations:
-        raise BuildError("no <net/netmap_user.h>: install netmap's headers, or ziglang from PyPI, which has them")
-    carried = Path(ziglang.submodule_search_locations[0], "lib/libc/include/generic-freebsd/net")
+    carried = ziglang_headers() / "generic-freebsd/net"
     ours = ROOT / NETMAP_HEADERS / "net"
     ours.mkdir(parents=True, exist_ok=True)
     for header in carried.glob("netmap*.h"):
@@ -160,7 +187,7 @@ def build(target: Path, *, sanitize: bool = False) -> None:
         toolchain = Toolchain(
             compiler=compiler,
             version=output(*compiler, "--version"),
-            flags=(*(SANITIZED if sanitize else OPTIMIZED), *LANGUAGE, *netmap_flags()),
+            flags=(*(SANITIZED if sanitize else OPTIMIZED), *LANGUAGE, *include_flags()),
             folder=folder,
         )
         objects = toolchain.compile_core()
@@ -190,4 +217,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import native  # under the name that bpf.py knows it by
+
+    sys.exit(native.main())

@@ -4,7 +4,7 @@
 
 #include "bytes.h"
 #include "core.h"
-#include "port_pcap.h"
+#include "port_xdp.h"
 
 /* ---- names ---- */
 
@@ -30,6 +30,7 @@ fw_drop_name(unsigned cause)
 		[FW_DROP_TOO_BIG] = "too_big",
 		[FW_DROP_FRAGMENT_LOST] = "fragment_lost",
 		[FW_DROP_PUNT_FULL] = "punt_full",
+		[FW_DROP_PORT_FAILED] = "port_failed",
 	};
 
 	_Static_assert(sizeof names / sizeof names[0] == FW_DROP_CAUSES, "every cause has a name");
@@ -101,6 +102,12 @@ fw_core_free(struct fw_core *core)
 
 		core->regions = r->next;
 		region_free(r);
+	}
+	while (core->umems != NULL) {
+		struct fw_umem *u = core->umems;
+
+		core->umems = u->next;
+		port_xdp_memory_free(u);
 	}
 	for (uint32_t i = 0; i < core->n_retired; i++)
 		free(core->retired[i]);
@@ -223,113 +230,12 @@ fw_lookup(struct fw_core *core, unsigned family, const uint8_t *address, uint16_
 	return match_lookup(core->published, 6, get64(address), get64(address + 8), port);
 }
 
-/* ---- ports ---- */
-
-struct fw_port *
-core_port(const struct fw_core *core, unsigned port)
-{
-	return port < core->n_ports ? core->ports[port] : NULL;
-}
-
-/* A plan knows the ports and the workers that were there when it was made: both come first. */
-static bool
-is_open(const struct fw_core *core, char *error)
-{
-	if (core->published == NULL)
-		return true;
-	snprintf(error, FW_ERROR_BYTES, "ports and workers come before the first plan");
-	return false;
-}
-
-static int
-add_port(struct fw_core *core, struct fw_port *port)
-{
-	if (port == NULL)
-		return -1;
-	core->ports[core->n_ports] = port;
-	return (int)core->n_ports++;
-}
-
-static bool
-has_room_for_port(const struct fw_core *core, char *error)
-{
-	if (!is_open(core, error))
-		return false;
-	if (core->n_ports < FW_PORTS_MAX)
-		return true;
-	snprintf(error, FW_ERROR_BYTES, "more than %d ports", FW_PORTS_MAX);
-	return false;
-}
-
-struct fw_region *
-fw_region_new(struct fw_core *core, unsigned rings, unsigned slots, unsigned buffer_bytes, char *error)
-{
-	struct fw_region *r = region_new(rings, slots, buffer_bytes);
-
-	if (r == NULL) {
-		snprintf(error, FW_ERROR_BYTES, "a region of %u rings, %u slots, %u bytes: %s", rings, slots,
-		    buffer_bytes, strerror(errno));
-		return NULL;
-	}
-	r->next = core->regions;
-	core->regions = r;
-	return r;
-}
-
-int
-fw_port_mem(struct fw_core *core, struct fw_region *region, unsigned ring_pairs, char *error)
-{
-	struct fw_port *port;
-
-	if (!has_room_for_port(core, error))
-		return -1;
-	port = port_mem_new(region, core->n_ports, ring_pairs);
-	if (port == NULL)
-		snprintf(error, FW_ERROR_BYTES, "the region has no %u pairs of rings left", ring_pairs);
-	return add_port(core, port);
-}
-
-int
-fw_port_pcap_in(struct fw_core *core, struct fw_region *region, const char *path, char *error)
-{
-	if (!has_room_for_port(core, error))
-		return -1;
-	return add_port(core, port_pcap_in_new(region, core->n_ports, path, error));
-}
-
-int
-fw_port_pcap_out(struct fw_core *core, struct fw_region *region, const char *path, char *error)
-{
-	if (!has_room_for_port(core, error))
-		return -1;
-	return add_port(core, port_pcap_out_new(region, core->n_ports, path, error));
-}
-
-const char *
-fw_port_error(struct fw_core *core, unsigned port)
-{
-	struct fw_port *p = core_port(core, port);
-
-	return p != NULL && p->error[0] != '\0' ? p->error : NULL;
-}
-
-int
-fw_port_close(struct fw_core *core, unsigned port, char *error)
-{
-	struct fw_port *p = core_port(core, port);
-
-	if (p == NULL || p->ops->close(p) == 0)
-		return 0;
-	snprintf(error, FW_ERROR_BYTES, "%s", p->error);
-	return -1;
-}
-
 /* ---- workers ---- */
 
 struct fw_worker *
 fw_worker_new(struct fw_core *core, char *error)
 {
-	struct fw_worker *w = is_open(core, error) ? worker_new(core, &core->published, core->neighbours, &core->limits) :
+	struct fw_worker *w = core_is_open(core, error) ? worker_new(core, &core->published, core->neighbours, &core->limits) :
 	    NULL;
 
 	if (w == NULL) {
@@ -360,7 +266,7 @@ take_ring(const struct fw_core *core, unsigned port, unsigned ring, bool is_tx, 
 	struct fw_port *p = core_port(core, port);
 	struct fw_queue *q = NULL;
 
-	if (!is_open(core, error))
+	if (!core_is_open(core, error))
 		return NULL;
 	if (p != NULL)
 		q = is_tx ? p->ops->tx_queue(p, ring) : p->ops->rx_queue(p, ring);

@@ -18,9 +18,12 @@ struct fw_core {
 	struct fw_port *ports[FW_PORTS_MAX];
 	uint32_t n_ports;
 	struct fw_region *regions;
+	struct fw_umem *umems;
 	struct fw_worker *workers;
 };
 
+/* May ports and workers still be added? False: `error` says why not. */
+bool core_is_open(const struct fw_core *, char *error);
 /* A port by its number; NULL: there is none. */
 struct fw_port *core_port(const struct fw_core *, unsigned port);
 

@@ -136,6 +136,20 @@ class Bench(NamedTuple):
     drain_ns: int
 
 
+class XdpPort(NamedTuple):
+    """An AF_XDP port as it turned out, and what was counted before the core saw anything; see struct fw_xdp_port.
+
+    refused: the errno with which the driver refused native mode, 0 where it did not. ours = received + lost.
+    """
+
+    is_native: bool
+    refused: int
+    is_zero_copy: bool
+    ours: int
+    passed: int
+    lost: int
+
+
 class Region:
     """Memory that ports share: buffers move inside one, and are copied between two."""
 
@@ -143,12 +157,35 @@ class Region:
         self._handle = handle
 
 
+class Umem:
+    """Memory that AF_XDP ports share."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+
+class NeedsCopies(CoreError):
+    """This AF_XDP port cannot share zero-copy memory with those before it."""
+
+
+def xdp_queues(interface: str) -> tuple[int, int]:
+    """RX and TX queues that an interface of Linux has now."""
+    error, rx, tx = _error(), ffi.new("unsigned *"), ffi.new("unsigned *")
+    if lib.fw_xdp_queues(interface.encode(), rx, tx, error) != 0:
+        raise _refused(error, f"xdp:{interface}")
+    return rx[0], tx[0]
+
+
 def _error() -> Any:
     return ffi.new("char[]", lib.FW_ERROR_BYTES)
 
 
+def _text(error: Any) -> str:
+    return str(ffi.string(error).decode(errors="replace"))
+
+
 def _refused(error: Any, what: str = "") -> CoreError:
-    text = ffi.string(error).decode(errors="replace")
+    text = _text(error)
     return CoreError(f"{what}: error: {text}" if what else text)
 
 
@@ -224,6 +261,46 @@ class Core(AbstractContextManager["Core"]):
         """A capture file (pcap) to write to, emptied first; returns the port's number."""
         error = _error()
         return _number(lib.fw_port_pcap_out(self._core, region._handle, os.fsencode(path), error), error, path)
+
+    def umem(self, rx_queues: int, tx_queues: int, buffer_bytes: int = 2_048, *, copies: bool = False) -> Umem:
+        """Memory for so many queues of all AF_XDP ports together; frames may be 256 bytes shorter than a buffer.
+
+        copies: the kernel copies between card and memory, even where a driver could do without.
+        """
+        error = _error()
+        handle = lib.fw_umem_new(self._core, rx_queues, tx_queues, buffer_bytes, copies, error)
+        if handle == ffi.NULL:
+            raise _refused(error)
+        return Umem(handle)
+
+    def port_xdp(self, umem: Umem, interface: str, rx_queues: int, tx_queues: int) -> int:
+        """The first so many queues of an interface of Linux; nothing is redirected yet. Returns the port's number.
+
+        Raises NeedsCopies where it takes memory with `copies`.
+        """
+        error = _error()
+        number = lib.fw_port_xdp(self._core, umem._handle, interface.encode(), rx_queues, tx_queues, error)
+        if number == -2:
+            raise NeedsCopies(f"xdp:{interface}: error: {_text(error)}")
+        return _number(number, error, f"xdp:{interface}")
+
+    def xdp_redirect(self, port: int, *, on: bool = True) -> None:
+        """From now on, what the plan in force calls ours comes to this AF_XDP port; or nothing does."""
+        error = _error()
+        with self._plans:
+            if lib.fw_xdp_redirect(self._core, port, on, error) != 0:
+                raise _refused(error)
+
+    def xdp(self, port: int) -> XdpPort:
+        """What an AF_XDP port is, and has counted."""
+        s = ffi.new("struct fw_xdp_port *")
+        if lib.fw_xdp_read(self._core, port, s) != 0:
+            raise CoreError(f"port {port} is no AF_XDP port")
+        return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost)
+
+    def port_fail(self, port: int, why: str) -> None:
+        """Tell the core that a port is gone: what should leave by it is dropped as port_failed."""
+        lib.fw_port_fail(self._core, port, why.encode())
 
     def port_error(self, port: int) -> str | None:
         """What went wrong on a port since it was opened."""

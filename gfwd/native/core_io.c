@@ -1,7 +1,10 @@
 /*
  * What passes between the core and Python while workers run: frames in both directions, and counters.
  */
+#include <stdio.h>
+
 #include "core.h"
+#include "port_xdp.h"
 
 /* ---- frames ---- */
 
@@ -59,6 +62,37 @@ fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame,
 	struct fw_port *p = core_port(core, port);
 
 	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_leave(p, ring, frame, room) : -2;
+}
+
+/* ---- interfaces ---- */
+
+int
+fw_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error)
+{
+	return port_xdp_queues(interface, rx, tx, error) ? 0 : -1;
+}
+
+int
+fw_xdp_redirect(struct fw_core *core, unsigned port, unsigned on, char *error)
+{
+	struct fw_port *p = core_port(core, port);
+
+	if (p == NULL || !port_is_xdp(p) || (on && core->published == NULL)) {
+		snprintf(error, FW_ERROR_BYTES, "port %u is no AF_XDP port, or there is no plan yet", port);
+		return -1;
+	}
+	return port_xdp_redirect(p, on ? core->published : NULL, error) ? 0 : -1;
+}
+
+int
+fw_xdp_read(struct fw_core *core, unsigned port, struct fw_xdp_port *sum)
+{
+	const struct fw_port *p = core_port(core, port);
+
+	if (p == NULL || !port_is_xdp(p))
+		return -1;
+	port_xdp_read(p, sum);
+	return 0;
 }
 
 /* ---- sums ---- */

@@ -96,7 +96,7 @@ egress_send(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const
 	if (unlikely(frame->len > e->queue->frame_max || len_after > e->queue->frame_max))
 		return FW_DROP_TOO_BIG;
 	if (unlikely(egress_room(e, 1) == 0))
-		return FW_DROP_TX_FULL;
+		return e->queue->failed ? FW_DROP_PORT_FAILED : FW_DROP_TX_FULL;
 	if (may_move) {
 		out = egress_add(e, frame);
 		work->swapped++;

@@ -32,6 +32,7 @@ enum fw_fate {
 	FW_DROP_TOO_BIG,
 	FW_DROP_FRAGMENT_LOST,
 	FW_DROP_PUNT_FULL,		/* the punt ring was full: Python is behind */
+	FW_DROP_PORT_FAILED,		/* the port to leave by is broken, or gone */
 	FW_DROP_CAUSES,			/* how many there are */
 
 	FW_PASS = FW_DROP_CAUSES,	/* not ours */
@@ -222,6 +223,7 @@ enum fw_run { FW_RUN_STOPPED, FW_RUN_ENDED, FW_RUN_FAILED };
 
 struct fw_core;
 struct fw_region;
+struct fw_umem;
 struct fw_worker;
 
 /* The number that stands for "none" wherever a number is expected. */
@@ -252,6 +254,40 @@ int fw_port_pcap_out(struct fw_core *core, struct fw_region *region, const char 
 const char *fw_port_error(struct fw_core *core, unsigned port);
 /* Flushes what is still to be written and closes the file. */
 int fw_port_close(struct fw_core *core, unsigned port, char *error);
+
+/* The port is gone, as somebody else has found out: nothing can be sent any more, and nothing comes. */
+void fw_port_fail(struct fw_core *core, unsigned port, const char *why);
+
+/* ---- AF_XDP: interfaces of Linux ---- */
+
+/* What a port turned out to be, and what was counted before the core saw anything. */
+struct fw_xdp_port {
+	uint32_t is_native;		/* 0: generic mode … */
+	uint32_t refused;		/* … since the driver refused native mode, with this errno */
+	uint32_t is_zero_copy;
+	uint32_t unused;
+	uint64_t ours;			/* frames that the XDP program handed over: received, or lost */
+	uint64_t passed;		/* frames that it left to the kernel */
+	uint64_t lost;			/* frames of ours for which the kernel found no buffer or no room */
+};
+
+/* RX and TX queues that an interface has now. */
+int fw_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error);
+/*
+ * Memory that ports share, for so many queues of all of them; buffer_bytes is 2,048 or 4,096, and frames may be 256 less.
+ * `copies`: the kernel copies between card and memory, even where a driver could do without.
+ */
+struct fw_umem *fw_umem_new(struct fw_core *core, unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes,
+    unsigned copies, char *error);
+/* Opens the first so many queues. -2: it takes memory with `copies`, since not all ports can do without. */
+int fw_port_xdp(struct fw_core *core, struct fw_umem *umem, const char *interface, unsigned rx_queues,
+    unsigned tx_queues, char *error);
+/* From now on, what the plan in force calls ours comes to the port; or, with `on` 0, nothing does. */
+int fw_xdp_redirect(struct fw_core *core, unsigned port, unsigned on, char *error);
+/* -1: no such port of AF_XDP. */
+int fw_xdp_read(struct fw_core *core, unsigned port, struct fw_xdp_port *sum);
+
+/* ---- memory ports ---- */
 
 /*
  * The wire behind a memory port: a frame that arrives (1; 0: the ring is full, or the frame longer than a buffer; -1: no such

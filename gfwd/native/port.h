@@ -59,6 +59,7 @@ struct fw_queue {
 	int fd;				/* poll() wakes when something is to be done; -1: has none */
 	bool ended;			/* nothing will come any more (end of a capture) */
 	bool failed;			/* the port is broken; its error says why */
+	bool owes;			/* TX: not all is on its way, flush() wants to be called again soon */
 	bool taken;			/* a worker has it */
 };
 

@@ -137,7 +137,7 @@ must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 		return false;
 	if (wanted >= b->only->queue->slots)
 		wanted = b->only->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
-	return egress_room(b->only, wanted) < wanted;
+	return egress_room(b->only, wanted) < wanted && !b->only->queue->failed;
 }
 
 /* ---- the common case ---- */

@@ -56,7 +56,7 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 {
 	struct fw_frame frames[FW_BURST];
 	struct fw_packet packets[FW_BURST];
-	unsigned n;
+	unsigned n, done;
 
 	/* Those that wait go first, as soon as their neighbour is there. */
 	if (unlikely(w->tx.waiting.n_busy > 0))
@@ -66,9 +66,10 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 		return 0;
 	fw_parse(plan, in->port, frames, packets, n);
 	fw_match(&w->matcher, plan, &w->stats.work, packets, n);
-	n = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
-	in->ops->rx_done(in, frames, n);
-	return n;
+	done = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
+	in->ops->rx_done(in, frames, done);
+	w->is_blocked |= done < n;
+	return done;
 }
 
 /* A ring is emptied, but never more than once around, so that the others get their turn. */
@@ -92,6 +93,7 @@ fw_worker_step(struct fw_worker *w)
 
 	if (plan == NULL)
 		return 0;
+	w->is_blocked = false;
 	n += fw_transmit_injected(&w->tx, &w->inject, &w->stats);
 	if (unlikely(w->tx.waiting.n_busy > 0))
 		n += fw_transmit_waiting(&w->tx, &w->stats);
@@ -105,37 +107,77 @@ fw_worker_step(struct fw_worker *w)
 
 /* Empty rounds before a worker sleeps: a few microseconds of patience cost less than a wake-up. */
 #define PATIENCE 1000
-/* Nobody wakes a worker for a port without a descriptor; it looks again after this many milliseconds. */
+/* Nobody wakes a worker for a port without a descriptor, or for what a card still has to take; it looks again after this. */
 #define SLEEP_MS 1
+/* What wakes it otherwise: a neighbour that answered, a plan, what was injected, and stop. */
+#define LONG_SLEEP_MS 1000
+
+/* Adds what is to be waited for; true: some of it wakes nobody. */
+static bool
+wait_for_frames(const struct fw_worker *w, struct pollfd *fds, unsigned *n)
+{
+	bool is_blind = false;
+
+	for (unsigned i = 0; i < w->n_rx; i++) {
+		if (w->rx[i]->fd >= 0)
+			fds[(*n)++] = (struct pollfd){ .fd = w->rx[i]->fd, .events = POLLIN };
+		else
+			is_blind = true;
+	}
+	return is_blind;
+}
+
+static bool
+wait_for_room(const struct fw_worker *w, struct pollfd *fds, unsigned *n)
+{
+	for (unsigned i = 0; i < w->tx.n_ports; i++)
+		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->fd >= 0)
+			fds[(*n)++] = (struct pollfd){ .fd = w->tx.egress[i]->queue->fd, .events = POLLOUT };
+	return true;
+}
+
+static bool
+owes(const struct fw_worker *w)
+{
+	for (unsigned i = 0; i < w->tx.n_ports; i++)
+		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->owes)
+			return true;
+	return false;
+}
 
 static void
 sleep_until_something_happens(struct fw_worker *w)
 {
 	struct pollfd fds[FW_PORTS_MAX + 1];
 	char drained[64];
-	unsigned n = 0, has_blind = 0;
+	unsigned n = 0;
+	bool is_short;
 
 	fds[n++] = (struct pollfd){ .fd = w->wake[0], .events = POLLIN };
-	for (unsigned i = 0; i < w->n_rx; i++) {
-		if (w->rx[i]->fd >= 0)
-			fds[n++] = (struct pollfd){ .fd = w->rx[i]->fd, .events = POLLIN };
-		else
-			has_blind = 1;
-	}
+	/* Frames that cannot leave stay where they came in, and would end every sleep at once. */
+	is_short = w->is_blocked ? wait_for_room(w, fds, &n) : wait_for_frames(w, fds, &n);
+	is_short |= w->tx.waiting.n_busy > 0 || owes(w);
 	lay_down_plan(w);
-	/* A neighbour that answered wakes us, a plan, what was injected, and stop. */
-	(void)poll(fds, n, has_blind || w->tx.waiting.n_busy > 0 ? SLEEP_MS : 1000);
+	(void)poll(fds, n, is_short ? SLEEP_MS : LONG_SLEEP_MS);
 	while (read(w->wake[0], drained, sizeof drained) > 0)
 		;
 }
 
+/* Nothing can come any more, or nothing can leave. A port that failed beside others that work is no reason to stop. */
 static bool
 has_failed(const struct fw_worker *w)
 {
-	for (unsigned i = 0; i < w->tx.n_ports; i++)
-		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->failed)
-			return true;
-	return false;
+	unsigned rx = 0, tx = 0, n_tx = 0;
+
+	for (unsigned i = 0; i < w->n_rx; i++)
+		rx += __atomic_load_n(&w->rx[i]->failed, __ATOMIC_ACQUIRE);
+	for (unsigned i = 0; i < w->tx.n_ports; i++) {
+		if (w->tx.egress[i] != NULL) {
+			n_tx++;
+			tx += __atomic_load_n(&w->tx.egress[i]->queue->failed, __ATOMIC_ACQUIRE);
+		}
+	}
+	return (w->n_rx > 0 && rx == w->n_rx) || (n_tx > 0 && tx == n_tx);
 }
 
 static bool

@@ -56,7 +56,7 @@ def build(name: str) -> Path:
         toolchain = native.Toolchain(
             compiler=compiler,
             version=native.output(*compiler, "--version"),
-            flags=(*native.SANITIZED, *native.LANGUAGE, *native.netmap_flags()),
+            flags=(*native.SANITIZED, *native.LANGUAGE, *native.include_flags()),
             folder=FOLDER,
             environment=PLAIN,
         )

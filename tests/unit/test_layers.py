@@ -26,7 +26,7 @@ PYTHON: dict[str, set[str]] = {
     "rules": set(),
     "plan": {"rules.model", "rules.space", "native.core"},
     "dns": set(),
-    "l2": set(),
+    "l2": {"rules.model"},
     "netflow": set(),
     "metrics": {"native.core"},
     "native.core": {"native._core"},
@@ -40,11 +40,12 @@ FOR_ALL_PYTHON = {"__init__", "errors"}
 # A C file without its ending → what its .c and .h may include. Everything may include its own header, fw.h and bytes.h.
 # What a port is made of knows nothing of the packet's way, and the way knows of ports only what port.h says.
 WAY = {"parse", "match", "rewrite", "transmit", "neigh", "stats", "ring", "plan", "port"}
-PORTS = {"port_mem", "port_pcap"}
+PORTS = {"port_mem", "port_pcap", "port_xdp"}
 C: dict[str, set[str]] = {
     "bench": {"core", "worker", "port", "port_mem"},
     "core": {"worker", "region", *WAY, *PORTS},
-    "core_io": {"core"},
+    "core_ports": {"core", *PORTS},
+    "core_io": {"core", "port_xdp"},
     "worker": WAY,
     "transmit": {"egress", "neigh", "stats", "ring", "parse", "plan", "port"},
     "transmit_later": {"transmit"},
@@ -58,6 +59,14 @@ C: dict[str, set[str]] = {
     "ring": set(),
     "port_mem": {"port", "nmring", "region"},
     "port_pcap": {"port", "nmring", "region", "pcap_file"},
+    "port_xdp": {"plan", "port", "xsk", "redirector"},
+    "port_xdp_none": {"port_xdp"},
+    "redirector": {"plan", "bpf", "redirect", "redirect_bpf"},
+    "redirect_bpf": set(),  # the compiled program, made by build/bpf.py
+    "redirect.bpf": {"redirect"},
+    "redirect": set(),
+    "xsk": set(),
+    "bpf": set(),
     "nmring": {"port"},
     "pcap_file": set(),
     "region": {"port"},
