@@ -1,4 +1,4 @@
-"""The XDP program: compiled by zig for the kernel's own machine, and put into a C header, so that no file goes with gfwd.
+"""The XDP program: compiled by zig for the kernel's own machine, and put into a C header: no file of it goes with gfwd.
 
 The header holds the instructions, and where among them the loader must put the file descriptors of its maps.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import native
 
@@ -65,7 +66,7 @@ def render(program: bytes) -> str:
     return TEMPLATE.format(source=SOURCE, code="\n".join(instructions), uses="\n".join(uses))
 
 
-def map_uses(elf: "ELFFile") -> Iterator[tuple[int, str]]:  # noqa: F821 (imported where it is needed)
+def map_uses(elf: Any) -> Iterator[tuple[int, str]]:
     """Offsets in the section of instructions that name something outside of it, and the names."""
     relocations = elf.get_section_by_name(f".rel{SECTION}")
     symbols = elf.get_section(relocations["sh_link"])

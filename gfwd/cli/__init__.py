@@ -1,7 +1,9 @@
 """The command line: one file a command, each with its arguments and its printing, and no logic.
 
+run.py      forward, live
 check.py    validate a rules file
 replay.py   forward a capture file to another
+lab.py      try it all in a network of namespaces
 bench.py    measure
 options.py  the values that several commands take
 remarks.py  warnings on the terminal
@@ -15,10 +17,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import bench, check, replay
+from gfwd.cli import bench, check, lab, replay, run
 from gfwd.errors import GfwdError
 
-COMMANDS = (replay, check, bench)
+COMMANDS = (run, replay, check, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

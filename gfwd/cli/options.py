@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_interface
 from typing import TypeVar
 
+from gfwd.daemon.interface import Interface
 from gfwd.rules.fields import FieldError, parse_ports
 from gfwd.rules.model import ALL_PORTS, Address, Ports, Prefix
 
@@ -30,6 +31,25 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ValueError(f"{text!r} is not a number from 1 up")
     return int(text)
+
+
+def port(text: str) -> Interface:
+    """xdp:INTERFACE."""
+    kind, colon, name = text.partition(":")
+    if kind != "xdp" or not colon:
+        raise ValueError(f"{text!r} is no port; right would be xdp:eth0 (AF_XDP, Linux)")
+    # linux/if.h: IFNAMSIZ with the final zero; dev_valid_name() has the rest.
+    if not 0 < len(name.encode()) < 16 or name in (".", "..") or any(c in "/:" or c.isspace() for c in name):
+        raise ValueError(f"{name!r} is no name of an interface; right would be xdp:eth0")
+    return Interface(name)
+
+
+def cpus(text: str) -> tuple[int, ...]:
+    """CPU numbers, separated by commas."""
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise ValueError(f"{text!r} are no numbers of CPUs; right would be 2 or 2,3")
+    return tuple(map(int, numbers))
 
 
 def own_prefix(text: str) -> Prefix:

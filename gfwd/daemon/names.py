@@ -1,13 +1,13 @@
 """Collectors' names, looked up once, through the host's own resolver: hosts file, DNS, whatever it is set up to ask."""
 
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from gfwd.errors import GfwdError
+from gfwd.errors import GfwdError, UsageError
 from gfwd.rules.fields import unreachable
-from gfwd.rules.model import Address, Collector, Family
+from gfwd.rules.model import Address, Collector, Family, Prefix
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _THREADS = 16
@@ -32,6 +32,20 @@ def addresses(collectors: Iterable[Collector]) -> dict[Collector, tuple[Address,
         advice = "give the collector's address instead, or mend the name (hosts file, /etc/resolv.conf)"
         raise GfwdError("\n".join([*failures, advice]))
     return found
+
+
+def refuse_own(path: str, own: Iterable[Prefix], addresses: Mapping[Collector, tuple[Address, ...]]) -> None:
+    """What is sent to an own address comes back. A whole network of ours may hold collectors all the same.
+
+    path: of the rules. Raises UsageError that names all such collectors.
+    """
+    ours = {Address(prefix.family, prefix.value) for prefix in own if prefix.size == 1}
+    loops = [collector for collector, found in addresses.items() if ours.intersection(found)]
+    if loops:
+        raise UsageError(
+            "\n".join(f"{path}: error: collector {collector} is gfwd's own address" for collector in loops)
+            + "\nwhat is sent there would come back; name another collector, or another --address"
+        )
 
 
 def _look_up_all(hosts: Collection[str]) -> dict[str, Answer]:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names
+from gfwd.daemon.accounts import ledger_of
 from gfwd.errors import GfwdError, UsageError
-from gfwd.metrics.ledger import Ledger, read_ledger
+from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, Limits, NeighbourState, Worker
 from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import ADDRESS_BITS, ALL_PORTS, Address, Collector, Ports, Prefix, RuleSet
 from gfwd.rules.space import RuleSpace
 
@@ -47,9 +47,9 @@ class Outcome:
 
 def replay(job: Replay) -> Outcome:
     """Forward the whole capture. What was whole in a broken one is forwarded, and the outcome says where it broke."""
-    collectors = tuple(dict.fromkeys(collector for rule in job.rules.rules for collector in rule.collectors))
+    collectors = job.rules.collectors()
     addresses = names.addresses(collectors)
-    _refuse_own_addresses(job, addresses)
+    names.refuse_own(job.rules.path, job.own, addresses)
     hosts = dict.fromkeys(address for found in addresses.values() for address in found)
     slots = {address: slot for slot, address in enumerate(hosts)}
     space = RuleSpace(job.rules)
@@ -64,11 +64,7 @@ def replay(job: Replay) -> Outcome:
         core.publish(compile_plan(_blueprint(job, space, collectors, addresses, slots)))
         _run(worker)
         problem = _problem(core, job)
-        ledger = read_ledger(
-            core,
-            [str(collector) for collector in collectors],
-            [(f"{job.rules.path}:{rule.line}", rule_text(rule)) for rule in space.ranked],
-        )
+        ledger = ledger_of(core, job.rules, space)
     return Outcome(ledger, problem, _remarks(job, slots))
 
 
@@ -96,17 +92,6 @@ def _blueprint(
         own=job.own,
         listen=job.listen,
     )
-
-
-def _refuse_own_addresses(job: Replay, addresses: Mapping[Collector, tuple[Address, ...]]) -> None:
-    """What is sent to an own address comes back. A whole network of ours may hold collectors all the same."""
-    own = {Address(prefix.family, prefix.value) for prefix in job.own if prefix.size == 1}
-    loops = [collector for collector, found in addresses.items() if own.intersection(found)]
-    if loops:
-        raise UsageError(
-            "\n".join(f"{job.rules.path}: error: collector {collector} is gfwd's own address" for collector in loops)
-            + "\nwhat is sent there would come back; name another collector, or another --address"
-        )
 
 
 def _refuse_to_overwrite(job: Replay) -> None:

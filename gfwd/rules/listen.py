@@ -1,7 +1,12 @@
 """What gfwd listens on, against what the rules name: a `*` applies within the ports that gfwd listens on."""
 
 from gfwd.errors import Problem
-from gfwd.rules.model import ALL_PORTS, Ports, RuleSet, ports_text
+from gfwd.rules.model import ALL_PORTS, Ports, RuleSet, merge_ports, ports_text
+
+
+def named_ports(ruleset: RuleSet) -> Ports:
+    """The ports that the rules name, which is what gfwd listens on where nobody says otherwise; none for `*` alone."""
+    return merge_ports(ports for rule in ruleset.rules if rule.ports != ALL_PORTS for ports in rule.ports)
 
 
 def narrowed(ruleset: RuleSet, listen: Ports) -> list[Problem]:

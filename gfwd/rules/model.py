@@ -116,6 +116,10 @@ class RuleSet(NamedTuple):
     path: str
     rules: tuple[Rule, ...]
 
+    def collectors(self) -> tuple[Collector, ...]:
+        """Each collector once, in the order in which they are named."""
+        return tuple(dict.fromkeys(collector for rule in self.rules for collector in rule.collectors))
+
     def ranked(self) -> tuple[Rule, ...]:
         """The rules, best first: A before Z before `default`, and of equal ones the one written later."""
         latest_first = reversed(self.rules)

@@ -1,0 +1,133 @@
+"""AF_XDP ports: the interfaces that the operator names, looked at, and opened in a core."""
+
+import resource
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from os import strerror
+from typing import NamedTuple
+
+from gfwd.daemon.interface import Interface
+from gfwd.errors import GfwdError
+from gfwd.l2.kernel import Kernel, Link
+from gfwd.native import core
+
+_BUFFERS = (2_048, 4_096)  # what AF_XDP offers
+_HEADROOM = 256  # before a frame, see gfwd/native/xsk.h
+_ETHERNET_BYTES = 14 + 2 * 4  # header, and two VLAN tags
+_MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
+
+Say = Callable[[str], None]
+
+
+class Wanted(NamedTuple):
+    """What an interface is for."""
+
+    interface: Interface
+    is_in: bool
+    is_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An interface that can be opened. rx, tx: queues that gfwd will have of it; 0 where it has no use for them."""
+
+    interface: Interface
+    link: Link
+    rx: int
+    tx: int
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An open interface. number: the core's. mode: how it runs, for people."""
+
+    number: int
+    interface: Interface
+    link: Link
+    rx: int
+    tx: int
+    mode: str
+
+    def __str__(self) -> str:
+        return str(self.interface)
+
+
+def candidates(kernel: Kernel, wanted: Iterable[Wanted], workers: int, say: Say) -> list[Candidate]:
+    """Those that are fit to be opened; of the others, `say` hears why they are not."""
+    found = []
+    for one in wanted:
+        try:
+            found.append(_candidate(kernel, one, workers))
+        except GfwdError as error:
+            say(str(error))
+    return found
+
+
+def _candidate(kernel: Kernel, wanted: Wanted, workers: int) -> Candidate:
+    interface = wanted.interface
+    name = interface.name
+    rx, tx = core.xdp_queues(name)  # says so where there is no AF_XDP, or no such interface
+    link = kernel.link(name)
+    if not link.is_up:
+        raise GfwdError(f"{interface}: error: the interface is down; bring it up: ip link set dev {name} up")
+    if len(link.mac) != 6:
+        raise GfwdError(f"{interface}: error: the interface is not Ethernet")
+    if wanted.is_out and tx < workers:
+        raise GfwdError(
+            f"{interface}: error: {workers} workers need a TX queue each, and it has {tx}; give it more "
+            f"(ethtool -L {name}), or use fewer (--workers {tx})"
+        )
+    return Candidate(interface, link, rx if wanted.is_in else 0, workers if wanted.is_out else 0)
+
+
+def open_ports(its: core.Core, wanted: Sequence[Candidate], say: Say, *, copies: bool) -> list[Port]:
+    """Those that could be opened, in one memory; of the others, `say` hears why not.
+
+    Raises NeedsCopies where a driver cannot share zero-copy memory with the others: a new core with `copies` can.
+    """
+    _allow_locked_memory()
+    longest = max(candidate.link.mtu for candidate in wanted) + _ETHERNET_BYTES
+    buffer = next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
+    umem = its.umem(sum(one.rx for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
+    ports = []
+    for one in wanted:
+        try:
+            number = its.port_xdp(umem, one.interface.name, one.rx, one.tx)
+        except core.NeedsCopies:
+            raise
+        except GfwdError as error:
+            say(str(error))
+            continue
+        state = its.xdp(number)
+        ports.append(Port(number, one.interface, one.link, one.rx, one.tx, _mode(state)))
+        for warning in _warnings(one, state, buffer - _HEADROOM):
+            say(f"{one.interface}: warning: {warning}")
+    return ports
+
+
+def _allow_locked_memory() -> None:
+    """Kernels before 5.11 count maps and memory of AF_XDP against this limit, also for root."""
+    unlimited = resource.RLIM_INFINITY
+    with suppress(ValueError, OSError):  # not ours to raise: the kernel says whether it is enough
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (unlimited, unlimited))
+
+
+def _mode(state: core.XdpPort) -> str:
+    if not state.is_native:
+        return "generic"
+    return "native, zero-copy" if state.is_zero_copy else "native"
+
+
+def _warnings(one: Candidate, state: core.XdpPort, frame_max: int) -> list[str]:
+    name, mtu = one.interface.name, one.link.mtu
+    found = []
+    if not state.is_native:
+        advice = f"; its MTU of {mtu} may be too large: ip link set dev {name} mtu 1500" if mtu > _MTU_IN_A_PAGE else ""
+        why = strerror(state.refused)
+        found.append(f"generic mode, which is slower, since the driver refused native XDP ({why}){advice}")
+    if one.rx and mtu + _ETHERNET_BYTES > frame_max:
+        found.append(f"its MTU is {mtu}, and datagrams in frames longer than {frame_max:,} bytes will be lost, counted")
+    if not one.link.has_carrier:
+        found.append("the link has no carrier")
+    return found

@@ -1,0 +1,5 @@
+"""What hostile bytes can raise, and nothing else."""
+
+
+class FrameError(ValueError):
+    """These bytes are not the frame that was looked for."""
