@@ -120,7 +120,7 @@ class _Screen:
     def clear(self) -> None:
         """Take away what was drawn last."""
         if self._lines:
-            print(f"\033[{self._lines}A\033[J", end="")
+            print(f"\r\033[{self._lines}A\033[J", end="")  # \r: the terminal may have written ^C
             self._lines = 0
 
 

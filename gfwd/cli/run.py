@@ -105,11 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
             cpus=arguments.cpu,
         ),
         _say,
+        lambda report: print(_text(report), file=sys.stderr, flush=True),
     )
-    if arguments.json:
-        print(json.dumps(outcome.as_json()))
-    else:
-        _print(outcome)
+    print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
     return 0 if outcome.is_whole else 1
 
 
@@ -117,15 +115,14 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _print(outcome: Any) -> None:
+def _text(report: Any) -> str:
     from gfwd.metrics.table import ledger_text, table_text
 
-    print(ledger_text(outcome.ledger))
-    headers = ("port", "mode", "for gfwd", "lost", "passed on to the kernel")
-    print(
-        "\n"
-        + table_text(headers, [(port.name, port.mode, port.ours, port.lost, port.passed) for port in outcome.ports])
-    )
-    if outcome.neighbours:
-        rows = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in outcome.neighbours]
-        print("\n" + table_text(("neighbour", "port", "MAC", "state"), rows))
+    ports = [(port.name, port.mode, port.ours, port.lost, port.passed) for port in report.ports]
+    neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
+    parts = [
+        ledger_text(report.ledger),
+        table_text(("port", "mode", "for gfwd", "lost", "passed on to the kernel"), ports),
+        table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
+    ]
+    return "\n\n".join(filter(None, parts))

@@ -56,8 +56,8 @@ class Scene:
 
     @property
     def exporters(self) -> tuple[Address, ...]:
-        """All source addresses, each once."""
-        return tuple(dict.fromkeys(Address(4, stream.source) for stream in self.traffic.streams))
+        """All source addresses, each once, sorted."""
+        return tuple(sorted({Address(4, stream.source) for stream in self.traffic.streams}))
 
 
 def prepare(lab: Lab) -> Scene:

@@ -86,10 +86,10 @@ class WireAsker:
         return Place("port", self.port)
 
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
-        """A question that finds no room is lost like one on the wire. ARP knows IPv4 only: IPv6 is GONE at once."""
+        """A question that finds no room is lost like one on the wire. ARP knows IPv4 only: IPv6 has FAILED at once."""
         sender = self._sender(address)
         if sender is None or address.family != 4:
-            return NeighbourChange(self.port, address, None, EntryState.GONE)
+            return NeighbourChange(self.port, address, None, EntryState.FAILED)
         frame = arp.request(self.mac, sender, address, to=mac or arp.BROADCAST, tags=self.tags)
         self.inject(self.port, arp.build(frame))
         return None
@@ -173,7 +173,8 @@ class Neighbours:
     def forget(self, slot: int) -> None:
         """Nobody wants the slot's neighbour any more. The core keeps what it knows until the slot is wanted again."""
         old = self._slots.pop(slot, None)
-        if old is not None:
+        # The neighbour may have another slot by now.
+        if old is not None and self._numbers.get((old.asker.place, old.address)) == slot:
             del self._numbers[old.asker.place, old.address]
 
     # ---- what happens ----
@@ -240,8 +241,10 @@ class Neighbours:
         its = self._slots[slot]
         machine = its.machine
         is_new = entry.mac is not None and entry.mac != machine.mac
-        if entry.state is EntryState.GONE:
-            self._do(slot, its, machine.gone(now), now)
+        if entry.state is EntryState.FAILED:
+            self._do(slot, its, machine.silent(now), now)
+        elif entry.state is EntryState.DELETED:
+            self._do(slot, its, machine.lost(now), now)
         elif entry.mac is not None and (is_new or entry.state in (EntryState.CONFIRMED, EntryState.FIXED)):
             is_fixed = entry.state is EntryState.FIXED
             self._do(slot, its, machine.answered(entry.mac, now, is_fixed=is_fixed), now)
@@ -259,8 +262,8 @@ class Neighbours:
         for slot, its in self._slots.items():
             kind, index = its.asker.place
             if kind == "interface":
-                gone = NeighbourChange(index, its.address, None, EntryState.GONE)
-                self._entry(slot, entries.get((index, its.address), gone), now)
+                none = NeighbourChange(index, its.address, None, EntryState.DELETED)
+                self._entry(slot, entries.get((index, its.address), none), now)
 
     def _do(self, slot: int, its: _Slot, actions: Iterable[Action], now: float) -> None:
         for action in actions:
@@ -279,7 +282,7 @@ class Neighbours:
             return
         # What was known before is an answer only where we know nothing, or where nobody need be asked.
         is_first = its.machine.mac is None and known.mac is not None
-        if is_first or known.state in (EntryState.FIXED, EntryState.GONE):
+        if is_first or known.state in (EntryState.FIXED, EntryState.FAILED):
             self._entry(slot, known, now)
 
     def _tell(self, slot: int, its: _Slot, news: Tell) -> None:

@@ -1,17 +1,15 @@
 """Replay: the real core from one capture file to another, without privileges and without a network."""
 
 import os
-import signal
-import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names
 from gfwd.daemon.accounts import ledger_of
+from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError, UsageError
 from gfwd.metrics.ledger import Ledger
-from gfwd.native.core import Core, Limits, NeighbourState, Worker
+from gfwd.native.core import Core, Limits, NeighbourState
 from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.rules.model import ADDRESS_BITS, ALL_PORTS, Address, Collector, Ports, Prefix, RuleSet
@@ -20,7 +18,6 @@ from gfwd.rules.space import RuleSpace
 SOURCE_MAC = bytes.fromhex("020000000001")
 _IN, _OUT = 0, 1
 _RING_SLOTS = 256
-_STOPPING_S = 1.0
 _BUFFER_BYTES = 65_536  # captures hold what offloads have put together, up to IP's own limit
 
 
@@ -62,7 +59,8 @@ def replay(job: Replay) -> Outcome:
         for address, slot in slots.items():
             core.set_neighbour(slot, job.neighbours.get(address) or made_up_mac(address), NeighbourState.READY)
         core.publish(compile_plan(_blueprint(job, space, collectors, addresses, slots)))
-        _run(worker)
+        with Threads([worker]) as threads:
+            threads.wait()
         problem = _problem(core, job)
         ledger = ledger_of(core, job.rules, space)
     return Outcome(ledger, problem, _remarks(job, slots))
@@ -99,32 +97,6 @@ def _refuse_to_overwrite(job: Replay) -> None:
     for path, what in ((job.capture, "the capture itself"), (job.rules.path, "the rules file")):
         if os.path.exists(path) and os.path.exists(job.output) and os.path.samefile(path, job.output):
             raise UsageError(f"{job.output}: error: is {what}; name another file to write to")
-
-
-def _run(worker: Worker) -> None:
-    """In a thread of its own, so that this one hears of ^C. The worker has ended when this returns or raises."""
-    # Thread.join() does not do for that: once ^C has interrupted it, it takes the thread for ended.
-    ended = threading.Event()
-
-    def run_to_the_end() -> None:
-        try:
-            worker.run()
-        finally:
-            ended.set()
-
-    # ^C in the middle of start() would leave open whether there is a worker to wait for.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    threading.Thread(target=run_to_the_end, name="worker", daemon=True).start()
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        ended.wait()
-    finally:
-        worker.stop()
-        with suppress(KeyboardInterrupt):  # the second one of an impatient user
-            ended.wait(_STOPPING_S)
-        if not ended.is_set():
-            # It waits for a pipe that says nothing, and the core must not be freed under it.
-            os._exit(128 + signal.SIGINT)
 
 
 def _problem(core: Core, job: Replay) -> str | None:

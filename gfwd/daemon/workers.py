@@ -1,15 +1,15 @@
 """Workers in threads of their own, so that the main thread hears of signals, and of a worker that ended by itself."""
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 
-from gfwd.errors import GfwdError
 from gfwd.native.core import RunEnd, Worker
 
-_STOPPING_S = 5.0
+_STOPPING_S = 1.0
 
 
 class Threads(AbstractContextManager["Threads"]):
@@ -21,14 +21,22 @@ class Threads(AbstractContextManager["Threads"]):
     def __init__(self, workers: Sequence[Worker], cpus: Sequence[int] = ()) -> None:
         self._workers = workers
         self._cpus = cpus
+        # Thread.join() does not do: once ^C has interrupted it, it takes the thread for ended.
         self._ended = [threading.Event() for _ in workers]
         self._ends: list[RunEnd | None] = [None for _ in workers]
         self._ear, self._mouth = socket.socketpair()
         self._ear.setblocking(False)
 
     def __enter__(self) -> "Threads":
+        # ^C in the middle of start() would leave open whether there is a worker to wait for.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         for i in range(len(self._workers)):
             threading.Thread(target=self._run, args=(i,), name=f"worker {i}", daemon=True).start()
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except KeyboardInterrupt:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,6 +52,11 @@ class Threads(AbstractContextManager["Threads"]):
         with suppress(BlockingIOError):
             self._ear.recv(4096)
 
+    def wait(self) -> None:
+        """Until all have ended by themselves."""
+        for ended in self._ended:
+            ended.wait()
+
     def all_have_ended(self) -> bool:
         return all(ended.is_set() for ended in self._ended)
 
@@ -52,13 +65,15 @@ class Threads(AbstractContextManager["Threads"]):
         return self._ends
 
     def stop(self) -> None:
-        """End all of them. Raises GfwdError where one does not, and then the core must not be freed."""
+        """End all of them."""
         for worker in self._workers:
             worker.stop()
-        # Thread.join() does not do for that: once ^C has interrupted it, it takes the thread for ended.
         for ended in self._ended:
-            if not ended.wait(_STOPPING_S):
-                raise GfwdError("a worker does not stop")
+            with suppress(KeyboardInterrupt):  # the second one of an impatient user
+                ended.wait(_STOPPING_S)
+            if not ended.is_set():
+                # It waits for a pipe that says nothing, and the core must not be freed under it.
+                os._exit(128 + signal.SIGINT)
 
     def _run(self, i: int) -> None:
         try:
@@ -67,4 +82,5 @@ class Threads(AbstractContextManager["Threads"]):
             self._ends[i] = self._workers[i].run()
         finally:
             self._ended[i].set()
-            self._mouth.send(b".")
+            with suppress(OSError):  # whoever waited for the event may have closed it already
+                self._mouth.send(b".")
