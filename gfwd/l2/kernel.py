@@ -28,6 +28,7 @@ _NUD_REACHABLE = 0x02
 _NUD_STALE = 0x04
 _NUD_DELAY = 0x08
 _NUD_PROBE = 0x10
+_NUD_FAILED = 0x20
 _NUD_NOARP = 0x40
 _NUD_PERMANENT = 0x80
 _NTF_USE = 0x01
@@ -51,7 +52,8 @@ class EntryState(Enum):
     STALE = auto()  # not confirmed for a while, or learned from what nobody asked for (NUD_STALE)
     PROBED = auto()  # being confirmed (NUD_DELAY, NUD_PROBE)
     FIXED = auto()  # by the administrator, or by the kind of interface (NUD_PERMANENT, NUD_NOARP)
-    GONE = auto()  # no answer (NUD_FAILED), refused, deleted
+    FAILED = auto()  # no answer (NUD_FAILED), or the kernel will not ask
+    DELETED = auto()
 
 
 _ENTRY_STATES = {
@@ -60,6 +62,7 @@ _ENTRY_STATES = {
     _NUD_STALE: EntryState.STALE,
     _NUD_DELAY: EntryState.PROBED,
     _NUD_PROBE: EntryState.PROBED,
+    _NUD_FAILED: EntryState.FAILED,
     _NUD_NOARP: EntryState.FIXED,
     _NUD_PERMANENT: EntryState.FIXED,
 }
@@ -160,7 +163,9 @@ class Kernel(AbstractContextManager["Kernel"]):
         """Own addresses on an interface, of both families."""
         return tuple(
             # Where the link has another end with an address of its own (IFA_ADDRESS), ours is IFA_LOCAL.
-            InterfaceAddress(_address(message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")), int(message["prefixlen"]))
+            InterfaceAddress(
+                _address(message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")), int(message["prefixlen"])
+            )
             for message in self._dump(self._requests.get_addr, index=index)
             if message["family"] in _FAMILIES
         )
@@ -189,8 +194,8 @@ class Kernel(AbstractContextManager["Kernel"]):
     def ask(self, index: int, address: Address) -> NeighbourChange | None:
         """Have the kernel resolve a neighbour, or confirm it now; the outcome comes with the news.
 
-        Returns the entry as it was before, or as GONE where the kernel will not ask; None: there was none. Raises
-        GfwdError without the right to ask.
+        Returns the entry as it was before, or as FAILED where the kernel will not ask; None: there was none of use.
+        Raises GfwdError without the right to ask.
         """
         known = self._entry(index, address)
         state = None if known is None else known.state
@@ -208,7 +213,7 @@ class Kernel(AbstractContextManager["Kernel"]):
         except self._refusal as error:
             if error.code in (errno.EPERM, errno.EACCES):
                 raise GfwdError(f"neighbours: error: {os.strerror(error.code)}; run it as root") from error
-            return NeighbourChange(index, address, None, EntryState.GONE)
+            return NeighbourChange(index, address, None, EntryState.FAILED)
         return known
 
     def _entry(self, index: int, address: Address) -> NeighbourChange | None:
@@ -217,7 +222,7 @@ class Kernel(AbstractContextManager["Kernel"]):
         except self._refusal:
             return None
         entry = _entry(messages[0]) if messages else None
-        return None if entry is None or entry.state is EntryState.GONE else entry
+        return None if entry is None or entry.state in (EntryState.FAILED, EntryState.DELETED) else entry
 
     # ---- news ----
 
@@ -260,7 +265,7 @@ class Kernel(AbstractContextManager["Kernel"]):
         if entry is not None:
             # What was deleted comes with the state that it had.
             is_deleted = message["event"] == "RTM_DELNEIGH"
-            yield replace(entry, mac=None, state=EntryState.GONE) if is_deleted else entry
+            yield replace(entry, mac=None, state=EntryState.DELETED) if is_deleted else entry
 
     def _link_news(self, message: Any) -> list[Change]:
         """Only what has changed: the kernel speaks of a link for many reasons."""
@@ -318,7 +323,7 @@ def _entry(message: Any) -> NeighbourChange | None:
     destination = message.get("NDA_DST")
     if message["family"] not in _FAMILIES or destination is None:
         return None
-    state = _ENTRY_STATES.get(message["state"], EntryState.GONE)
+    state = _ENTRY_STATES.get(message["state"], EntryState.DELETED)
     return NeighbourChange(int(message["ifindex"]), _address(destination), _mac(message.get("NDA_LLADDR")), state)
 
 

@@ -33,7 +33,8 @@ class Event(Enum):
     WANTED = auto()  # somebody has something to send there, or the link has come up
     ANSWER = auto()  # its MAC: the answer to our question, or an entry that the kernel has confirmed
     DOUBT = auto()  # something unasked says that its MAC is another, or the kernel has lost sight of it
-    GONE = auto()  # the kernel has no answer, or no entry any more
+    SILENCE = auto()  # the kernel has asked and had no answer, or it will not ask
+    LOSS = auto()  # the kernel has no entry any more, and so nobody is asking
     TIMEOUT = auto()  # the deadline has passed
     EXHAUSTED = auto()  # … after the last question of this state
 
@@ -88,49 +89,55 @@ Action = Ask | Tell
 
 def _table() -> dict[tuple[State, Event], Step]:
     empty, pending, ready, probe, search, failed = State
-    wanted, answer, doubt, gone, timeout, exhausted = Event
+    wanted, answer, doubt, silence, loss, timeout, exhausted = Event
     ask_all, ask_one, tell = Do
     return {
         # Nothing else counts.
         (empty, wanted): Step(pending, (tell, ask_all)),
         (empty, answer): Step(empty),
         (empty, doubt): Step(empty),
-        (empty, gone): Step(empty),
+        (empty, silence): Step(empty),
+        (empty, loss): Step(empty),
         (empty, timeout): Step(empty),
         (empty, exhausted): Step(empty),
         # There is no MAC to doubt.
         (pending, wanted): Step(pending),
         (pending, answer): Step(ready, (tell,)),
         (pending, doubt): Step(pending),
-        (pending, gone): Step(failed, (tell,)),
+        (pending, silence): Step(failed, (tell,)),
+        (pending, loss): Step(pending, (ask_all,)),
         (pending, timeout): Step(pending, (ask_all,)),
         (pending, exhausted): Step(failed, (tell,)),
         # Whatever happens, the MAC is used on while we ask.
         (ready, wanted): Step(ready),
         (ready, answer): Step(ready, (tell,)),
         (ready, doubt): Step(probe, (ask_one,)),
-        (ready, gone): Step(search, (ask_all,)),
+        (ready, silence): Step(search, (ask_all,)),
+        (ready, loss): Step(search, (ask_all,)),
         (ready, timeout): Step(probe, (ask_one,)),
         (ready, exhausted): Step(ready),
         # It is being asked already.
         (probe, wanted): Step(probe),
         (probe, answer): Step(ready, (tell,)),
         (probe, doubt): Step(probe),
-        (probe, gone): Step(search, (ask_all,)),
+        (probe, silence): Step(search, (ask_all,)),
+        (probe, loss): Step(search, (ask_all,)),
         (probe, timeout): Step(probe, (ask_one,)),
         (probe, exhausted): Step(search, (ask_all,)),
         # The last attempt before it counts as failed.
         (search, wanted): Step(search),
         (search, answer): Step(ready, (tell,)),
         (search, doubt): Step(search),
-        (search, gone): Step(failed, (tell,)),
+        (search, silence): Step(failed, (tell,)),
+        (search, loss): Step(search, (ask_all,)),
         (search, timeout): Step(search, (ask_all,)),
         (search, exhausted): Step(failed, (tell,)),
         # Whatever is heard of it is a reason to ask at once.
         (failed, wanted): Step(pending, (tell, ask_all)),
         (failed, answer): Step(ready, (tell,)),
         (failed, doubt): Step(failed, (ask_all,)),
-        (failed, gone): Step(failed),
+        (failed, silence): Step(failed),
+        (failed, loss): Step(failed),
         (failed, timeout): Step(failed, (ask_all,)),
         (failed, exhausted): Step(failed),
     }
@@ -147,7 +154,18 @@ class Neighbour:
     to 1, so that neighbours that were asked for together do not stay together.
     """
 
-    __slots__ = ("_asked", "_backoff", "_random", "_told", "_tries", "deadline", "mac", "state", "timing")
+    __slots__ = (
+        "_asked",
+        "_backoff",
+        "_is_put_off",
+        "_random",
+        "_told",
+        "_tries",
+        "deadline",
+        "mac",
+        "state",
+        "timing",
+    )
 
     def __init__(self, timing: Timing, random: Callable[[], float]) -> None:
         self.timing = timing
@@ -157,6 +175,7 @@ class Neighbour:
         self._random = random
         self._asked = -math.inf
         self._tries = 0  # questions in this state
+        self._is_put_off = False  # a question is
         self._backoff = timing.backoff
         self._told: Tell | None = None
 
@@ -188,23 +207,27 @@ class Neighbour:
         """Its MAC may not be right any more."""
         return self._take(Event.DOUBT, now)
 
-    def gone(self, now: float) -> list[Action]:
-        """The kernel has given it up, or lost it."""
-        return self._take(Event.GONE, now)
+    def silent(self, now: float) -> list[Action]:
+        """The kernel has asked in vain, or will not ask."""
+        return self._take(Event.SILENCE, now)
+
+    def lost(self, now: float) -> list[Action]:
+        """The kernel's entry was deleted."""
+        return self._take(Event.LOSS, now)
 
     def advance(self, now: float) -> list[Action]:
         """What is due by now."""
         if self.deadline is None or now < self.deadline:
             return []
-        return self._take(Event.EXHAUSTED if self._tries >= self._tries_most() else Event.TIMEOUT, now)
+        is_exhausted = self._tries >= self._tries_most() and not self._is_put_off
+        return self._take(Event.EXHAUSTED if is_exhausted else Event.TIMEOUT, now)
 
     def _take(self, event: Event, now: float) -> list[Action]:
         step = TABLE[self.state, event]
         if step == (self.state, ()):
             return []
         if step.state is not self.state:
-            self.state, self._tries = step.state, 0
-            self._enter()
+            self._enter(step.state)
         actions: list[Action] = []
         for do in step.actions:
             actions += self._tell() if do is Do.TELL else self._ask(self.mac if do is Do.ASK_ONE else None, now)
@@ -212,9 +235,9 @@ class Neighbour:
             self.deadline = now + self._patience()
         return actions
 
-    def _enter(self) -> None:
-        self._backoff = self.timing.backoff
-        if self.state in (State.PENDING, State.FAILED):
+    def _enter(self, state: State) -> None:
+        self.state, self._tries, self._is_put_off, self._backoff = state, 0, False, self.timing.backoff
+        if state in (State.PENDING, State.FAILED):
             self.mac = None
 
     def _tell(self) -> list[Action]:
@@ -227,7 +250,8 @@ class Neighbour:
     def _ask(self, mac: bytes | None, now: float) -> list[Action]:
         """Or put the question off, where the last one is too fresh."""
         allowed = self._asked + self.timing.gap
-        if now < allowed:
+        self._is_put_off = now < allowed
+        if self._is_put_off:
             self.deadline = allowed
             return []
         self._asked = now

@@ -1,0 +1,314 @@
+"""The driver of the neighbour machines, with nobody on the other side: in virtual time, on a wire that is a list."""
+
+from __future__ import annotations
+
+import pytest
+
+from gfwd.daemon.neighbours import Neighbours, Place, WireAsker
+from gfwd.l2 import arp
+from gfwd.l2.kernel import EntryState, InterfaceAddress, Link, LinkChange, NeighbourChange, Reread, RoutesChanged
+from gfwd.l2.neighbour import Timing
+from gfwd.native.core import NONE, NeighbourState, Record
+from gfwd.rules.model import Address
+
+OURS = bytes.fromhex("020000000001")
+MAC, OTHER = bytes.fromhex("020000000002"), bytes.fromhex("020000000003")
+US, PEER, STRANGER = Address(4, 0x0A000001), Address(4, 0x0A000002), Address(4, 0x0A000009)
+FAR_US, FAR_PEER = Address(4, 0x0A000101), Address(4, 0x0A000102)
+ELSEWHERE = Address(4, 0xC0000201)
+TAGS = bytes.fromhex("81000064")
+PENDING, FAILED = (0, None, NeighbourState.PENDING), (0, None, NeighbourState.FAILED)
+READY, MOVED = (0, MAC, NeighbourState.READY), (0, OTHER, NeighbourState.READY)
+
+
+class Wire:
+    """The driver of port 0, and what it did."""
+
+    def __init__(self) -> None:
+        self.told: list = []
+        self.said: list[str] = []
+        self.sent: list[arp.Arp] = []
+        self.asker = WireAsker(
+            inject=self.send,
+            port=0,
+            mac=OURS,
+            addresses=(InterfaceAddress(US, 24), InterfaceAddress(FAR_US, 24)),
+            tags=TAGS,
+        )
+        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, [self.asker], lambda: 0.0)
+
+    def send(self, port: int, frame: bytes) -> bool:
+        assert port == 0
+        self.sent.append(arp.parse(frame))
+        return True
+
+    def want(self, address: Address = PEER, slot: int = 0) -> None:
+        self.neighbours.want(slot, "mem:a", address, self.asker, 0)
+
+    def comes(self, frame: arp.Arp | bytes, now: float = 0.5, port: int = 0) -> None:
+        frame = frame if isinstance(frame, bytes) else arp.build(frame)
+        self.neighbours.punted(Record(0, port, NONE, NONE, frame), now)
+
+    def replies(self, mac: bytes = MAC, now: float = 0.5) -> None:
+        self.comes(arp.reply(arp.request(OURS, US, PEER), mac), now)
+
+    def until(self, end: float) -> None:
+        while (deadline := self.neighbours.deadline()) is not None and deadline <= end:
+            self.neighbours.advance(deadline)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def test_asked_answered_told(wire):
+    wire.want()
+    assert wire.told == [PENDING]
+    assert wire.sent == [arp.request(OURS, US, PEER, tags=TAGS)]
+    wire.replies()
+    assert wire.told == [PENDING, READY]
+    assert wire.said == ["neighbour 10.0.0.2 on mem:a is 02:00:00:00:00:02"]
+    assert wire.neighbours.deadline() == 30.5
+
+
+def test_asked_again_by_unicast(wire):
+    wire.want()
+    wire.replies()
+    wire.until(30.5)
+    assert wire.sent[1:] == [arp.request(OURS, US, PEER, to=MAC, tags=TAGS)]
+    wire.replies(now=30.6)
+    assert wire.told == [PENDING, READY]
+    assert len(wire.said) == 1
+
+
+def test_asked_from_the_address_on_its_network(wire):
+    wire.want(FAR_PEER)
+    wire.want(ELSEWHERE, slot=1)
+    assert [question.sender for question in wire.sent] == [FAR_US, US]
+
+
+def test_what_is_said_of_one_that_is_silent_moves_and_comes_back(wire):
+    wire.want()
+    wire.until(100)
+    wire.replies(MAC, 100)
+    wire.until(136)  # PROBE and SEARCH, and nobody answers
+    wire.replies(OTHER, 136.5)
+    assert [(mac, state) for _, mac, state in wire.told] == [
+        (None, NeighbourState.PENDING),
+        (None, NeighbourState.FAILED),
+        (MAC, NeighbourState.READY),
+        (None, NeighbourState.FAILED),
+        (OTHER, NeighbourState.READY),
+    ]
+    assert wire.said == [
+        "neighbour 10.0.0.2 on mem:a does not answer",
+        "neighbour 10.0.0.2 on mem:a is 02:00:00:00:00:02",
+        "neighbour 10.0.0.2 on mem:a does not answer",
+        "neighbour 10.0.0.2 on mem:a has moved from 02:00:00:00:00:02 to 02:00:00:00:00:03",
+    ]
+
+
+def test_a_reply_that_nobody_asked_for_changes_nothing_by_itself(wire):
+    wire.want()
+    wire.replies()
+    wire.replies(OTHER, 5)
+    assert wire.told == [PENDING, READY]
+    assert wire.sent[-1].destination == MAC  # but we ask
+    wire.replies(OTHER, 5.1)
+    wire.replies(MAC, 5.2)
+    wire.until(30)
+    assert wire.told == [PENDING, READY]
+    assert wire.neighbours.deadline() == 35.2
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        arp.Arp(OTHER, MAC, arp.REPLY, MAC, PEER, OURS, US),
+        arp.Arp(arp.BROADCAST, MAC, arp.REPLY, MAC, PEER, MAC, PEER),
+        arp.Arp(OURS, MAC, arp.REPLY, MAC, PEER, OURS, STRANGER),
+        arp.Arp(OURS, MAC, arp.REPLY, MAC, STRANGER, OURS, US),
+        arp.Arp(OURS, MAC, arp.REPLY, OURS, PEER, OURS, US),
+        arp.Arp(OURS, MAC, arp.REPLY, arp.BROADCAST, PEER, OURS, US),
+        arp.Arp(OURS, MAC, arp.REPLY, bytes(6), PEER, OURS, US),
+        arp.request(MAC, PEER, PEER),
+        b"",
+    ],
+    ids=["to another", "to all", "another's answer", "of another", "ours", "group", "zero", "gratuitous", "nothing"],
+)
+def test_what_is_no_answer_to_our_question(wire, frame):
+    wire.want()
+    wire.comes(frame)
+    assert wire.told == [PENDING]
+    assert len(wire.sent) == 1
+
+
+def test_a_request_for_an_own_address_is_answered(wire):
+    asked = arp.request(MAC, STRANGER, FAR_US, tags=TAGS[:3] + b"\1")
+    wire.comes(asked)
+    assert wire.sent == [arp.reply(asked, OURS)]
+    wire.comes(arp.request(MAC, STRANGER, PEER))  # for another
+    wire.comes(arp.request(MAC, PEER, FAR_US), port=1)  # by a port with a host stack
+    wire.comes(arp.reply(asked, MAC))
+    assert len(wire.sent) == 1
+    assert wire.told == []
+
+
+def test_a_request_from_one_that_failed_makes_us_ask(wire):
+    wire.want()
+    wire.until(3)
+    assert wire.told == [PENDING, FAILED]
+    wire.comes(arp.request(MAC, PEER, STRANGER), 3.5)
+    assert wire.sent[-1] == arp.request(OURS, US, PEER, tags=TAGS)
+
+
+def test_one_that_fails_blocks_no_other(wire):
+    wire.want()
+    wire.want(STRANGER, slot=1)
+    wire.replies()
+    wire.until(10)
+    assert {slot: state for slot, _, state in wire.told} == {0: NeighbourState.READY, 1: NeighbourState.FAILED}
+
+
+def test_ipv6_cannot_be_asked_for_on_the_wire(wire):
+    wire.want(Address(6, 0xFE80 << 112 | 1))
+    assert wire.told == [PENDING, FAILED]
+    assert wire.sent == []
+
+
+def test_a_slot_that_is_wanted_again_keeps_its_state(wire):
+    wire.want()
+    wire.replies()
+    wire.want()
+    assert wire.told == [PENDING, READY]
+    wire.want(STRANGER)
+    assert wire.told == [PENDING, READY, PENDING]
+    wire.replies(now=2)  # of the one before
+    assert wire.told == [PENDING, READY, PENDING]
+
+
+def test_slots_that_change_places(wire):
+    wire.want(PEER, 0)
+    wire.want(STRANGER, 1)
+    wire.want(STRANGER, 0)
+    wire.want(PEER, 1)
+    wire.replies()
+    assert wire.told[-1] == (1, MAC, NeighbourState.READY)
+
+
+def test_a_slot_that_is_forgotten_is_not_asked_for(wire):
+    wire.want()
+    wire.neighbours.forget(0)
+    wire.neighbours.forget(0)
+    assert wire.neighbours.deadline() is None
+    wire.replies()
+    assert wire.told == [PENDING]
+
+
+def test_a_fixed_mac_is_told_and_stays(wire):
+    wire.want()
+    wire.neighbours.fix(0, OTHER)
+    wire.replies()
+    assert wire.told == [PENDING, MOVED]
+    assert wire.neighbours.deadline() is None
+
+
+def test_a_flood_leaves_nothing_behind(wire):
+    wire.want()
+    wire.replies()
+    for n in range(1_000):
+        wire.replies(OTHER, 5 + n / 1_000)
+    assert len(wire.sent) == 2
+    assert len(wire.neighbours._due) < 10
+
+
+class Table:
+    """A kernel that knows what it is told to know."""
+
+    place = Place("interface", 7)
+    timing = Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
+
+    def __init__(self, known: NeighbourChange | None = None) -> None:
+        self.known = known
+        self.asked = 0
+        self.told: list = []
+        self.said: list[str] = []
+        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, random=lambda: 0.0)
+        self.neighbours.want(0, "xdp:out0", PEER, self, 0)
+
+    def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
+        assert address == PEER
+        self.asked += 1
+        return self.known
+
+
+def entry(mac: bytes | None, state: EntryState) -> NeighbourChange:
+    return NeighbourChange(7, PEER, mac, state)
+
+
+def link(*, has_carrier: bool) -> LinkChange:
+    return LinkChange(Link(7, "out0", OURS, 1500, True, has_carrier), is_gone=False)
+
+
+@pytest.mark.parametrize("state", [EntryState.CONFIRMED, EntryState.STALE, EntryState.PROBED])
+def test_an_entry_that_is_there_is_used_at_once(state):
+    table = Table(entry(MAC, state))
+    assert table.told == [PENDING, READY]
+    assert table.asked == 1
+    assert table.neighbours.deadline() == (30 if state is EntryState.CONFIRMED else 1)
+
+
+def test_an_entry_of_the_administrators_is_not_asked_for():
+    table = Table(entry(MAC, EntryState.FIXED))
+    assert table.told == [PENDING, READY]
+    assert table.neighbours.deadline() is None
+
+
+def test_a_kernel_that_will_not_ask():
+    table = Table(entry(None, EntryState.FAILED))
+    assert table.told == [PENDING, FAILED]
+    table.neighbours.kernel_changed(link(has_carrier=False), 0.9)
+    assert table.asked == 1
+    table.known = None
+    table.neighbours.kernel_changed(link(has_carrier=True), 1)
+    assert table.asked == 2
+    assert table.told == [PENDING, FAILED, PENDING]
+
+
+def test_the_kernel_knows_best():
+    table = Table()
+    tell = table.neighbours.kernel_changed
+    tell(entry(None, EntryState.ASKED), 0.1)
+    tell(entry(MAC, EntryState.CONFIRMED), 0.2)
+    tell(entry(MAC, EntryState.STALE), 20)  # to be asked again
+    assert table.asked == 2
+    tell(entry(MAC, EntryState.PROBED), 20.1)  # it does
+    tell(entry(MAC, EntryState.CONFIRMED), 20.2)
+    tell(entry(OTHER, EntryState.STALE), 30)  # a gratuitous ARP, which the kernel follows
+    assert table.told == [PENDING, READY, MOVED]
+    assert table.asked == 3
+    tell(entry(None, EntryState.FAILED), 33)  # nobody answers to that: everyone is asked
+    assert table.asked == 4
+    assert table.told == [PENDING, READY, MOVED]
+    tell(entry(None, EntryState.FAILED), 36)
+    assert table.told == [PENDING, READY, MOVED, FAILED]
+
+
+def test_what_is_not_in_a_reread_is_gone():
+    table = Table()
+    table.neighbours.kernel_changed(Reread((), (entry(MAC, EntryState.CONFIRMED),)), 1)
+    assert table.told == [PENDING, READY]
+    table.neighbours.kernel_changed(RoutesChanged(), 2)
+    table.neighbours.kernel_changed(Reread((), ()), 3)
+    assert table.asked == 2
+    table.neighbours.kernel_changed(Reread((), ()), 5)
+    assert table.asked == 3
+    assert table.told == [PENDING, READY]
+
+
+def test_news_of_others_are_let_be():
+    table = Table()
+    table.neighbours.kernel_changed(NeighbourChange(8, PEER, MAC, EntryState.CONFIRMED), 1)
+    table.neighbours.kernel_changed(NeighbourChange(7, STRANGER, MAC, EntryState.CONFIRMED), 1)
+    assert table.told == [PENDING]
