@@ -24,7 +24,7 @@ core: .venv/bin/gfwd
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch .venv/stamp
 
-demo: core ## forwards a capture file by a few rules and shows the accounting
+demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
 
 test: lint sanitized core ## everything: lint, the tests of the core under ASan and UBSan, all tests

@@ -1,20 +1,28 @@
 #!/bin/sh
-# Forwards real captures by the demo's rules, through the real core, and shows the accounting.
+# Shows the job: as root on Linux live, in a network of namespaces; else from capture to capture. The core is the same.
 set -eu
 
-mkdir -p .cache/demo
-for capture in tests/data/exporters.pcap ../shared/corpus/thesis/netflow-pcap.pcap; do
-	[ -e "$capture" ] || continue
-	out=.cache/demo/$(basename "$capture")
-	printf '\n$ gfwd replay %s -o %s --rules tests/data/demo.rules\n\n' "$capture" "$out"
-	.venv/bin/gfwd replay "$capture" -o "$out" --rules tests/data/demo.rules
-done
+capture=tests/data/exporters.pcap
+rules=tests/data/demo.rules
+
+if [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
+	printf '$ gfwd lab %s --rules %s --seconds 5\n\n' $capture $rules
+	.venv/bin/gfwd lab $capture --rules $rules --seconds 5
+else
+	mkdir -p .cache/demo
+	out=.cache/demo/$(basename $capture)
+	printf '$ gfwd replay %s -o %s --rules %s\n\n' $capture "$out" $rules
+	.venv/bin/gfwd replay $capture -o "$out" --rules $rules
+	printf '\nWhat was forwarded lies in %s. As root, on Linux, this forwards live, between namespaces.\n' "$out"
+fi
 cat <<'END'
 
-What was forwarded lies in .cache/demo/. Where to look next:
+Where to look next:
   tests/data/demo.rules        the rules; change one, and run this again
   tests/data/README.md         who sent what in the capture
-  .venv/bin/gfwd replay -h     with captures and rules of your own
+  .venv/bin/gfwd lab -h        other rates, captures and rules
+  .venv/bin/gfwd replay -h     from capture to capture, without privileges
+  docs/run.md                  on your own network
   docs/rules.md                what a rules file may say
   docs/packets.md              why a frame was passed or dropped
 END

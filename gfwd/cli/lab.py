@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gfwd.cli import options
 
 if TYPE_CHECKING:  # only loaded by whoever runs the lab
-    from gfwd.daemon.lab import Outcome, Running
-    from gfwd.daemon.lab_exchange import Progress
-    from gfwd.daemon.lab_scene import Scene
+    from gfwd.daemon.lab.exchange import Progress
+    from gfwd.daemon.lab.scene import Scene
+    from gfwd.daemon.lab.session import Outcome, Running
 
 _ADDRESSES_SHOWN = 4
 _COLLECTORS_SHOWN = 20
@@ -49,22 +49,22 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gfwd.daemon import lab
-    from gfwd.daemon.lab_scene import Lab, prepare
+    from gfwd.daemon.lab import session
+    from gfwd.daemon.lab.scene import Lab, prepare
 
-    lab.refuse_where_it_cannot_be()
+    session.refuse_where_it_cannot_be()
     scene = prepare(
         Lab(capture=arguments.capture, rules=arguments.rules, rate=arguments.rate, seconds=arguments.seconds)
     )
     for remark in scene.remarks:
         print(remark, file=sys.stderr)
     if arguments.json:
-        outcome = lab.run(scene, lambda _: None, lambda _: None)
+        outcome = session.run(scene, lambda _: None, lambda _: None)
         print(json.dumps(outcome.as_json()))
     else:
         print(_scene_text(scene), flush=True)
         screen = _Screen()
-        outcome = lab.run(scene, screen.started, screen.show)
+        outcome = session.run(scene, screen.started, screen.show)
         screen.clear()
         print(_outcome_text(outcome, arguments.rate))
     if outcome.problem is not None:
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _scene_text(scene: "Scene") -> str:
-    from gfwd.daemon.lab_scene import Place
-    from gfwd.daemon.lab_traffic import RULES
+    from gfwd.daemon.lab.scene import Place
+    from gfwd.daemon.lab.traffic import RULES
 
     names = {place: [str(address) for address, its in scene.places.items() if its is place] or ["–"] for place in Place}
     rules = RULES if scene.lab.rules is None else scene.lab.rules
@@ -154,13 +154,16 @@ def _outcome_text(outcome: "Outcome", rate: int) -> str:
         for address, found in outcome.collectors.items()
     ]
     headers = (*("collector", "", "wanted", "arrived", "exporters"), *("lost", "reordered", "changed", "unasked"))
-    slow = "" if outcome.rate > _IN_TIME * rate else f", since this machine cannot do {rate:,}"
+    is_slow = 0 < outcome.rate < _IN_TIME * rate
+    slow = f", since this machine cannot do {rate:,}" if is_slow else ""
     shown = rows[:_COLLECTORS_SHOWN]
     more = f"\nand {len(rows) - len(shown)} more addresses (--json has them all)" if len(rows) > len(shown) else ""
     parts = [
         f"{_many(outcome.sent, 'datagram')} sent in {outcome.seconds:.1f} s: {outcome.rate:,.0f} a second{slow}",
         table_text(headers, shown) + more,
     ]
+    if outcome.said:
+        parts.append("gfwd said meanwhile:\n" + indent(outcome.said, "    "))
     if outcome.account is not None:
         parts += ["gfwd's own account:", ledger_text(outcome.account.ledger)]
     parts.append(_verdict(outcome))

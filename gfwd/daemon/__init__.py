@@ -1,8 +1,19 @@
 """What touches the world: files, names, clocks, signals, sockets. All else in gfwd is told.
 
-names.py      collectors' names → addresses, once at start
-replay.py     the core from one capture file to another
-bench.py      the core measured on memory rings
-workload.py   the rules and frames that it is measured with
-callgrind.py  instructions, counted
+run.py         the core between interfaces, from its setting up to its end
+forwarder.py   … and while it runs: routes, neighbours and links are followed
+interface.py   an interface as the operator names it
+interfaces.py  … looked at, and opened as a port
+ways.py        routes → the port and the neighbour that a copy leaves by
+neighbours.py  the machines of all neighbours, and whom they ask
+workers.py     workers in threads
+signals.py     signals as something to wait for
+names.py       collectors' names → addresses, once at start
+accounts.py    the core's ledgers, under the names of the rules
+replay.py      the core from one capture file to another
+lab/           a network in namespaces, to see all of that at work
+namespaces.py  network namespaces without a name
+bench.py       the core measured on memory rings
+workload.py    the rules and frames that it is measured with
+callgrind.py   instructions, counted
 """

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gfwd.daemon import lab
-from gfwd.daemon.lab_arrivals import Flow, Tally
-from gfwd.daemon.lab_scene import Lab, Place, Target, prepare
-from gfwd.daemon.lab_traffic import LeftOut, Stream, from_capture, of_own_making
+from gfwd.daemon.lab import session
+from gfwd.daemon.lab.arrivals import Flow, Tally
+from gfwd.daemon.lab.scene import Lab, Place, Target, prepare
+from gfwd.daemon.lab.traffic import LeftOut, Stream, from_capture, of_own_making
 from gfwd.errors import ConfigError, GfwdError
 from gfwd.rules.model import Address
 
@@ -171,7 +171,7 @@ def test_no_rule_no_target(tmp_path):
 def test_not_root(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(GfwdError) as refused:
-        lab.refuse_where_it_cannot_be()
+        session.refuse_where_it_cannot_be()
     assert "root" in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -179,5 +179,5 @@ def test_not_linux(monkeypatch):
     system = os.uname_result(("FreeBSD", "host", "14.2-RELEASE", "", "amd64"))
     monkeypatch.setattr(os, "uname", lambda: system)
     with pytest.raises(GfwdError) as refused:
-        lab.refuse_where_it_cannot_be()
+        session.refuse_where_it_cannot_be()
     assert "FreeBSD" in str(refused.value) and "\n" not in str(refused.value)

@@ -6,7 +6,7 @@ from enum import Enum
 from itertools import cycle
 from typing import NamedTuple
 
-from gfwd.daemon.lab_traffic import CABLES, RULES, Stream, Traffic, from_capture, of_own_making
+from gfwd.daemon.lab.traffic import CABLES, RULES, Stream, Traffic, from_capture, of_own_making
 from gfwd.errors import ConfigError, GfwdError, Problem
 from gfwd.rules import classic
 from gfwd.rules.model import Address, Prefix, RuleSet

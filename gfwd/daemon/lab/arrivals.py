@@ -45,9 +45,9 @@ class Flow:
 
         What is lost and what is too much is counted; where datagrams are alike, which one was late is a guess.
         """
-        sent, arrived = Counter(self.sent), Counter(self.arrived)
         if self.sent == self.arrived:
             return Tally(wanted=len(self.sent), arrived=len(self.arrived))
+        sent, arrived = Counter(self.sent), Counter(self.arrived)
         missing, more = (sent - arrived).total(), (arrived - sent).total()
         changed = min(missing, sum(n for mark, n in arrived.items() if mark not in sent))
         reordered = _reordered(self.sent, self.arrived)

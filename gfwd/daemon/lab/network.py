@@ -9,10 +9,10 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 
-from gfwd.daemon.lab_forwarder import IN, OUT
-from gfwd.daemon.lab_scene import Place, Scene, Target
-from gfwd.daemon.lab_traffic import Stream
-from gfwd.daemon.network import Host
+from gfwd.daemon.lab.forwarder import IN, OUT
+from gfwd.daemon.lab.host import Host
+from gfwd.daemon.lab.scene import Place, Scene, Target
+from gfwd.daemon.lab.traffic import Stream
 from gfwd.rules.model import Address
 
 GFWD = "198.18.0.1"

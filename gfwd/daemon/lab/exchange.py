@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gfwd.daemon.lab_arrivals import Flow, Tally, digest
-from gfwd.daemon.lab_network import GFWD, LabNetwork
-from gfwd.daemon.lab_scene import Place, Scene, Target
+from gfwd.daemon.lab.arrivals import Flow, Tally, digest
+from gfwd.daemon.lab.network import GFWD, LabNetwork
+from gfwd.daemon.lab.scene import Place, Scene, Target
 from gfwd.errors import GfwdError
 from gfwd.rules.model import Address
 

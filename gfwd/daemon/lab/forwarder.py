@@ -1,6 +1,5 @@
 """The forwarder of the lab: gfwd itself, as the command that an operator starts, in a network namespace."""
 
-import ctypes
 import json
 import os
 import signal
@@ -23,7 +22,6 @@ _READY = b"forwarding"  # in a line on its stderr
 _READY_S = 20.0
 _STOPPING_S = 10.0
 _LOOK_S = 0.02
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def own_command() -> list[str]:
@@ -53,8 +51,12 @@ class Forwarder(AbstractContextManager["Forwarder"]):
             given = stack.enter_context(TemporaryFile())
             given.write((text or "").encode())
             given.seek(0)
+            # A session of its own (util-linux): the ^C of a terminal is meant for us, and what is on its way then has
+            # yet to be forwarded and counted.
             run = ("run", "--rules", rules, "--in", f"xdp:{IN}", "--out", f"xdp:{OUT}", "--listen", "all", "--json")
-            self._process = _start(namespace, [*own_command(), *run], given, self._result, self._said)
+            self._process = namespace.start(
+                ["setsid", *own_command(), *run], stdin=given, stdout=self._result, stderr=self._said
+            )
             stack.callback(self._end)
             self._wait_until_ready()
             self._stack = stack.pop_all()
@@ -106,31 +108,6 @@ class Forwarder(AbstractContextManager["Forwarder"]):
     def _failure(self, what: str) -> GfwdError:
         said = self.said()
         return GfwdError(f"gfwd run: error: it {what}" + (f"; it said:\n{said}" if said else ", and said nothing"))
-
-
-def _start(
-    namespace: Namespace, command: list[str], stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
-) -> "subprocess.Popen[bytes]":
-    """Start a program in the namespace. It ends when the calling thread does, but not by the ^C that is meant for us:
-    what is on its way then has yet to be forwarded and counted.
-    """
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def end_with_us() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it ended before we could ask to hear of it
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with namespace.inside():  # a process begins where its parent is
-        return subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            process_group=0,
-            preexec_fn=end_with_us,  # noqa: PLW1509 (no thread that could hold a lock)
-        )
 
 
 def _content(file: IO[bytes]) -> bytes:

@@ -19,7 +19,6 @@ MTU = 1_500
 
 _SIOCETHTOOL = 0x8946  # linux/sockios.h
 _ETHTOOL_STXCSUM = 0x17  # linux/ethtool.h
-_ETHTOOL_SGRO = 0x2C
 _SCOPE_LINK = 253  # linux/rtnetlink.h: the destination itself is on the cable
 
 # New interfaces start with what the machine's own namespace has in `default`. Here a sender may be anybody: gfwd keeps
@@ -40,6 +39,7 @@ class Host(AbstractContextManager["Host"]):
     def __init__(self) -> None:
         from pyroute2 import IPRoute  # late: it brings 170 modules with it
 
+        self._indexes: dict[str, int] = {}
         with ExitStack() as stack, _refusal("a host"):
             self.namespace = stack.enter_context(Namespace())
             with self.namespace.inside():
@@ -64,7 +64,7 @@ class Host(AbstractContextManager["Host"]):
             there = {"ifname": its, "net_ns_fd": other.namespace.fileno()}
             self._netlink.link("add", kind="veth", ifname=interface, mtu=MTU, peer={**there, "mtu": MTU})
         for host, name in ((self, interface), (other, its)):
-            host._prepare(name)
+            host._finish_checksums(name)
             host._up(name)
 
     def switch(self, name: str, *interfaces: str) -> None:
@@ -93,25 +93,23 @@ class Host(AbstractContextManager["Host"]):
         names, values = (line.split()[1:] for line in lines if line.startswith("Udp:"))
         return dict(zip(names, map(int, values), strict=True))
 
-    def _prepare(self, interface: str) -> None:
-        """Make a veth behave like a card on a wire.
-
-        Checksums are finished before a packet leaves: a veth would carry those of local sockets unfinished, and only
-        another socket on this machine does not mind. With GRO, a veth has a queue of its own and keeps the order of
-        packets, whichever CPUs they are sent on; without, each CPU has one for all interfaces.
+    def _finish_checksums(self, interface: str) -> None:
+        """Before a packet leaves, as on a wire: a veth would carry the checksums of local sockets unfinished, and only
+        another socket of this machine does not mind.
         """
+        wish = array("B", struct.pack("=II", _ETHTOOL_STXCSUM, 0))  # struct ethtool_value
+        request = struct.pack("16sP8x", interface.encode(), wish.buffer_info()[0])  # struct ifreq
         with self.namespace.socket() as anything:
-            for command, value in ((_ETHTOOL_STXCSUM, 0), (_ETHTOOL_SGRO, 1)):
-                wish = array("B", struct.pack("=II", command, value))  # struct ethtool_value
-                request = struct.pack("16sP8x", interface.encode(), wish.buffer_info()[0])  # struct ifreq
-                ioctl(anything, _SIOCETHTOOL, request)
+            ioctl(anything, _SIOCETHTOOL, request)
 
     def _up(self, interface: str) -> None:
         self._netlink.link("set", index=self._index(interface), state="up")
 
     def _index(self, interface: str) -> int:
-        with self.namespace.inside():
-            return socket.if_nametoindex(interface)
+        if interface not in self._indexes:
+            with self.namespace.inside():
+                self._indexes[interface] = socket.if_nametoindex(interface)
+        return self._indexes[interface]
 
 
 @contextmanager

@@ -1,12 +1,4 @@
-"""The lab: a small network in namespaces, in which the real gfwd forwards, and what arrives is held against the rules.
-
-lab_traffic.py    what the exporters send
-lab_scene.py      who stands where, and what should arrive where
-lab_network.py    the hosts, and their sockets
-lab_forwarder.py  gfwd, as a process of its own
-lab_exchange.py   sending and receiving
-lab_arrivals.py   what arrived, against what was sent
-"""
+"""One session of the lab: network, traffic and gfwd brought together, and what came of it."""
 
 import os
 import signal
@@ -16,12 +8,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NamedTuple
 
-from gfwd.daemon.lab_arrivals import Tally
-from gfwd.daemon.lab_exchange import Exchange, Progress
-from gfwd.daemon.lab_forwarder import Account, Forwarder
-from gfwd.daemon.lab_network import LabNetwork
-from gfwd.daemon.lab_scene import OWN_RULES, Place, Scene
-from gfwd.daemon.lab_traffic import RULES
+from gfwd.daemon.lab.arrivals import Tally
+from gfwd.daemon.lab.exchange import Exchange, Progress
+from gfwd.daemon.lab.forwarder import Account, Forwarder
+from gfwd.daemon.lab.network import LabNetwork
+from gfwd.daemon.lab.scene import OWN_RULES, Place, Scene
+from gfwd.daemon.lab.traffic import RULES
 from gfwd.errors import GfwdError
 from gfwd.metrics.ledger import Ledger
 from gfwd.rules.model import Address
@@ -37,8 +29,9 @@ class Running(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Copies that were lost: before gfwd had their datagram; in gfwd, by its own ledger; between it and the
-    collectors; and in the collectors' sockets, because the lab did not read them fast enough."""
+    """Copies that were lost: before gfwd had their datagram; in gfwd, by its own ledger; between it and the collectors;
+    and in the collectors' sockets, because the lab did not read them fast enough.
+    """
 
     before_gfwd: int
     in_gfwd: int
@@ -59,7 +52,8 @@ class Outcome:
     """What was sent, in how many seconds, and what became of it.
 
     misdirected: what came to a collector's port that no rule names. bad_checksum: what a collector's kernel has refused
-    for that. account, losses: None where gfwd has not said what it did. problem: what went wrong with gfwd.
+    for that. account, losses: None where gfwd has not said what it did. said: by gfwd on stderr, since it was ready.
+    problem: what went wrong with it.
     """
 
     sent: int
@@ -69,6 +63,7 @@ class Outcome:
     bad_checksum: int
     account: Account | None
     losses: Losses | None
+    said: str
     problem: str | None
 
     @property
@@ -101,6 +96,7 @@ class Outcome:
                 str(address): {"place": found.place.value, **found.tally._asdict(), "exporters": found.exporters}
                 for address, found in self.collectors.items()
             },
+            "said": self.said.splitlines(),
             "gfwd": None if self.account is None else self.account.written,
             "problem": self.problem,
         }
@@ -114,14 +110,16 @@ def run(scene: Scene, started: Callable[[Running], None], watch: Callable[[Progr
     """
     rules, text = (OWN_RULES, RULES) if scene.lab.rules is None else (scene.lab.rules, None)
     with LabNetwork(scene) as network, Forwarder(network.gfwd.namespace, rules, text) as forwarder:
-        started(Running(forwarder.pid, forwarder.said()))
+        before = forwarder.said()
+        started(Running(forwarder.pid, before))
         exchange = Exchange(scene, network)
         with _interruptible() as is_interrupted:
             seconds = exchange.send(lambda: is_interrupted() or forwarder.has_ended(), watch)
             exchange.settle(forwarder.has_ended)
         account, problem = _stop(forwarder)
         exchange.receive_for(_LAST_S)
-        return _outcome(scene, network, exchange, seconds, account, problem)
+        meanwhile = forwarder.said().removeprefix(before).strip()
+        return _outcome(scene, network, exchange, seconds, account, meanwhile, problem)
 
 
 def refuse_where_it_cannot_be() -> None:
@@ -146,7 +144,13 @@ def _stop(forwarder: Forwarder) -> tuple[Account | None, str | None]:
 
 
 def _outcome(
-    scene: Scene, network: LabNetwork, exchange: Exchange, seconds: float, account: Account | None, problem: str | None
+    scene: Scene,
+    network: LabNetwork,
+    exchange: Exchange,
+    seconds: float,
+    account: Account | None,
+    said: str,
+    problem: str | None,
 ) -> Outcome:
     collectors = {address: Collected(scene.places[address], *found) for address, found in exchange.tallies().items()}
     counters = [host.udp_counters() for host in network.collectors.values()]
@@ -160,6 +164,7 @@ def _outcome(
         bad_checksum=sum(counter["InCsumErrors"] for counter in counters),
         account=account,
         losses=None if account is None else _losses(scene, total, account.ledger, in_sockets),
+        said=said,
         problem=problem,
     )
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from itertools import count, cycle
 from typing import NamedTuple
 
-from gfwd.daemon.network import MTU
+from gfwd.daemon.lab.host import MTU
 from gfwd.errors import GfwdError
 from gfwd.native.core import Core, Limits, Worker
 from gfwd.plan.blueprint import Blueprint, PlanPort, Route
