@@ -5,16 +5,27 @@ set -eu
 capture=tests/data/exporters.pcap
 rules=tests/data/demo.rules
 
-if [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
+live() {
 	printf '$ gfwd lab %s --rules %s --seconds 5\n\n' $capture $rules
 	.venv/bin/gfwd lab $capture --rules $rules --seconds 5
-else
+}
+
+from_capture_to_capture() {
 	mkdir -p .cache/demo
 	out=.cache/demo/$(basename $capture)
 	printf '$ gfwd replay %s -o %s --rules %s\n\n' $capture "$out" $rules
 	.venv/bin/gfwd replay $capture -o "$out" --rules $rules
-	printf '\nWhat was forwarded lies in %s. As root, on Linux, this forwards live, between namespaces.\n' "$out"
+	printf '\nWhat was forwarded lies in %s.\n' "$out"
+}
+
+if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ]; then
+	from_capture_to_capture
+	echo "As root, on Linux, this forwards live, between hosts in network namespaces."
+elif ! live; then
+	printf '\nThat did not go through here (see above). The same core, without a network:\n\n'
+	from_capture_to_capture
 fi
+
 cat <<'END'
 
 Where to look next:
