@@ -41,6 +41,9 @@ lint: .venv/stamp ## ruff and mypy
 bench: core ## measures the core on this machine
 	.venv/bin/gfwd bench core --instructions $(BENCH)
 
+bench-xdp: core ## measures AF_XDP in network namespaces, beside other forwarders (Linux, root, ten minutes)
+	$(PY) -m tests.bench.xdp $(BENCH)
+
 lock: ## requirements.lock anew for what pyproject.toml asks (UPGRADE=--upgrade: newest of everything)
 	sh build/lock.sh "$(PYTHON)" $(UPGRADE)
 
@@ -49,6 +52,6 @@ clean: ## removes all that was made
 	find gfwd build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core demo test sanitized lint bench lock clean help
+.PHONY: all core demo test sanitized lint bench bench-xdp lock clean help

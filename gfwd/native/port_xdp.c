@@ -20,6 +20,8 @@
 #define MASK (XSK_SLOTS - 1)
 /* How long a port that is closed waits for its last frames to leave. */
 #define CLOSING_MS 100
+/* Every 20 ms. */
+#define OPENING_TRIES 100
 
 struct xdp_rx {
 	struct fw_queue queue;		/* first: a struct fw_queue * is also a struct xdp_rx * */
@@ -236,6 +238,23 @@ refuse_socket(const struct xdp_port *p, unsigned queue, bool *needs_copies, char
 	return false;
 }
 
+/* A process that has just ended, ours of before perhaps, still holds its queues for a moment. */
+static int
+open_socket(struct xdp_port *p, unsigned i)
+{
+	const struct timespec moment = { .tv_nsec = 20000000 };
+	int done = -1;
+
+	for (unsigned tries = 0; done != 0 && tries < OPENING_TRIES; tries++) {
+		if (tries > 0)
+			nanosleep(&moment, NULL);
+		done = xsk_open(&p->sockets[i], p->umem, p->interface, i, i < p->n_rx, i < p->n_tx, !p->redirector.is_native);
+		if (done != 0 && errno != EBUSY)
+			break;
+	}
+	return done;
+}
+
 static bool
 open_sockets(struct xdp_port *p, bool *needs_copies, char *error)
 {
@@ -246,7 +265,7 @@ open_sockets(struct xdp_port *p, bool *needs_copies, char *error)
 
 		if (p->umem->zero_copy && !p->redirector.is_native)
 			return refuse_socket(p, i, needs_copies, error);
-		if (xsk_open(x, p->umem, p->interface, i, i < p->n_rx, i < p->n_tx, !p->redirector.is_native) != 0)
+		if (open_socket(p, i) != 0)
 			return refuse_socket(p, i, needs_copies, error);
 		p->n_sockets++;
 		if (i < p->n_rx && !redirector_add(&p->redirector, i, x->fd))

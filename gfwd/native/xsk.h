@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Entries of each ring; a power of two. */
-#define XSK_SLOTS 2048U
+/* Entries of each ring; a power of two. What a core forwards in the 3 ms that a scheduler may give it to others. */
+#define XSK_SLOTS 4096U
 /* The kernel leaves so much room before a received frame (XDP_PACKET_HEADROOM). */
 #define XSK_HEADROOM 256U
 

@@ -5,7 +5,7 @@
  *
  * All that arrives on queue 0 of IN leaves by queue 0 of OUT with these two MAC addresses, and is not looked at. Both
  * sockets share one UMEM, so a frame's address moves from ring to ring and its bytes stay. After PATIENCE empty rounds it
- * sleeps in poll(2); 0 means never. Rings have SLOTS (2,048 by default). It says "forwarding" when it is ready, and ends
+ * sleeps in poll(2); 0 means never. Rings have SLOTS (4,096 by default, as those of gfwd). It says "forwarding" when it is ready, and ends
  * on SIGINT or SIGTERM; then it prints what it counted.
  */
 #include <linux/if_link.h>
@@ -214,7 +214,7 @@ main(int argc, char **argv)
 	struct sigaction action = { .sa_handler = stop };
 	uint8_t macs[12], *umem;
 	struct xsk in, out;
-	unsigned slots = argc > 6 ? (unsigned)atoi(argv[6]) : 2048, empty = 0;
+	unsigned slots = argc > 6 ? (unsigned)atoi(argv[6]) : 4096, empty = 0;
 	unsigned long patience;
 
 	if (argc < 6 || !parse_mac(argv[4], macs + 6) || !parse_mac(argv[3], macs) || (slots & (slots - 1)) != 0) {
