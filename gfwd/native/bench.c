@@ -89,7 +89,6 @@ struct fw_exchanger {
 	struct fw_queue *in;
 	struct fw_queue *out;
 	bool copies;
-	uint32_t spares[FW_SPARES];
 };
 
 _Static_assert(FW_SPARES >= FW_BURST, "a spare buffer for each frame of a burst");
@@ -111,15 +110,15 @@ copy_burst(struct fw_exchanger *x, struct fw_frame *frames, unsigned n)
 	struct fw_frame copies[FW_BURST];
 
 	for (unsigned i = 0; i < n; i++) {
-		copies[i].buf = x->spares[i];
+		copies[i].buf = x->out->spares[i];
 		copies[i].len = frames[i].len;
-		copies[i].data = queue_buffer(x->out, x->spares[i]);
+		copies[i].data = queue_buffer(x->out, x->out->spares[i]);
 		memcpy(copies[i].data, frames[i].data, frames[i].len);
 		memcpy(copies[i].data, macs, sizeof macs);
 	}
 	x->out->ops->send(x->out, copies, n);
 	for (unsigned i = 0; i < n; i++)
-		x->spares[i] = copies[i].buf;
+		x->out->spares[i] = copies[i].buf;
 }
 
 /* Ring to ring in bursts, through the same port contract: two MAC addresses, and no look inside. */
@@ -164,8 +163,6 @@ fw_exchanger_new(struct fw_core *core, unsigned in, unsigned out, unsigned copie
 		free(x);
 		return NULL;
 	}
-	for (unsigned i = 0; i < FW_SPARES; i++)
-		x->spares[i] = x->out->first_spare + i;
 	return x;
 }
 

@@ -12,7 +12,7 @@ egress_hand_over(struct fw_egress *e)
 		if (likely(e->origin[i] != NULL))
 			e->origin[i]->buf = e->out[i].buf;
 		else
-			e->spares[e->n_spares++] = e->out[i].buf;
+			e->queue->spares[e->queue->n_spares++] = e->out[i].buf;
 	}
 	e->n_out = 0;
 	e->room -= n;

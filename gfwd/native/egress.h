@@ -1,5 +1,5 @@
 /*
- * A worker's side of a TX queue: frames gather here and are handed over together, and spare buffers wait here for copies.
+ * A worker's side of a TX queue: frames gather here and are handed over together; copies take the queue's spare buffers.
  */
 #ifndef GFWD_EGRESS_H
 #define GFWD_EGRESS_H
@@ -8,7 +8,7 @@
 
 #define FW_OUT 256U
 
-/* A worker's side of one TX queue: frames that are ready to be sent, and spare buffers for copies. */
+/* A worker's side of one TX queue: frames that are ready to be sent. */
 struct fw_egress {
 	struct fw_queue *queue;
 	const struct fw_plan_port *port;	/* the plan's */
@@ -16,8 +16,6 @@ struct fw_egress {
 	uint32_t room;			/* so many frames can be in out[], as far as the port was asked */
 	bool is_full;			/* the port had no room when it was asked, in this burst */
 	uint32_t n_out;
-	uint32_t n_spares;
-	uint32_t spares[FW_SPARES];	/* buffer numbers */
 	struct fw_frame out[FW_OUT];
 	struct fw_frame *origin[FW_OUT];	/* of out[]: the received frame whose buffer it has; NULL: it has a spare */
 };
@@ -57,18 +55,19 @@ egress_add(struct fw_egress *e, struct fw_frame *frame)
 static inline struct fw_frame *
 egress_add_copy(struct fw_egress *e, const uint8_t *data, uint32_t len, uint64_t time)
 {
+	struct fw_queue *q = e->queue;
 	struct fw_frame *out;
 
-	if (unlikely(e->n_spares == 0))
+	if (unlikely(q->n_spares == 0))
 		egress_hand_over(e);
 	out = &e->out[e->n_out];
 	e->origin[e->n_out++] = NULL;
-	out->buf = e->spares[--e->n_spares];
-	out->data = queue_buffer(e->queue, out->buf);
+	out->buf = q->spares[--q->n_spares];
+	out->data = queue_buffer(q, out->buf);
 	out->time = time;
 	out->len = len;
-	if (likely(e->n_spares > 0)) {
-		const uint8_t *next = queue_buffer(e->queue, e->spares[e->n_spares - 1]);
+	if (likely(q->n_spares > 0)) {
+		const uint8_t *next = queue_buffer(q, q->spares[q->n_spares - 1]);
 
 		for (uint32_t at = 0; at < len; at += 64)
 			__builtin_prefetch(next + at, 1);

@@ -139,7 +139,7 @@ static const struct fw_queue_ops nmring_ops = {
 };
 
 void
-nmring_init(struct fw_nmring *r, struct netmap_ring *ring, uint32_t n_buffers, uint32_t first_spare, uint32_t port,
+nmring_init(struct fw_nmring *r, struct netmap_ring *ring, uint32_t n_buffers, uint32_t port,
     void (*sync)(struct fw_nmring *))
 {
 	*r = (struct fw_nmring){
@@ -150,7 +150,6 @@ nmring_init(struct fw_nmring *r, struct netmap_ring *ring, uint32_t n_buffers, u
 			.frame_max = ring->nr_buf_size < UINT16_MAX ? ring->nr_buf_size : UINT16_MAX,
 			.slots = ring->num_slots,
 			.port = port,
-			.first_spare = first_spare,
 			.fd = -1,
 		},
 		.ring = ring,

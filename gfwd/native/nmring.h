@@ -18,8 +18,8 @@ struct fw_nmring {
 	void (*sync)(struct fw_nmring *);
 };
 
-/* Slots, buffers and their size are the ring's; buffers from first_spare on are in no ring (TX only). */
-void nmring_init(struct fw_nmring *, struct netmap_ring *, uint32_t n_buffers, uint32_t first_spare, uint32_t port,
+/* Slots, buffers and their size are the ring's. A TX queue is to get its spares besides. */
+void nmring_init(struct fw_nmring *, struct netmap_ring *, uint32_t n_buffers, uint32_t port,
     void (*sync)(struct fw_nmring *));
 
 #endif

@@ -55,12 +55,13 @@ struct fw_queue {
 	uint32_t frame_max;		/* longest frame that a slot can carry */
 	uint32_t slots;			/* no more than slots - 1 frames can ever be sent at once */
 	uint32_t port;			/* number of the port that it belongs to */
-	uint32_t first_spare;		/* TX: FW_SPARES buffers from here on are in no ring */
 	int fd;				/* poll() wakes when something is to be done; -1: has none */
 	bool ended;			/* nothing will come any more (end of a capture) */
 	bool failed;			/* the port is broken; its error says why */
 	bool owes;			/* TX: not all is on its way, flush() wants to be called again soon */
 	bool taken;			/* a worker has it */
+	uint32_t n_spares;		/* TX: buffers that are in no ring, for copies; whoever sends takes them and puts back … */
+	uint32_t spares[FW_SPARES];	/* … as many, though not the same */
 };
 
 static inline uint8_t *

@@ -170,9 +170,9 @@ port_mem_new(struct fw_region *region, uint32_t number, unsigned ring_pairs)
 	}
 	p->n_rings = ring_pairs;
 	for (unsigned i = 0; i < ring_pairs; i++) {
-		nmring_init(&p->rx[i].nm, NETMAP_RXRING(nifp, i), region->n_buffers, 0, number, sync_rx);
-		nmring_init(&p->tx[i].nm, NETMAP_TXRING(nifp, i), region->n_buffers, region_spares(region), number,
-		    sync_tx);
+		nmring_init(&p->rx[i].nm, NETMAP_RXRING(nifp, i), region->n_buffers, number, sync_rx);
+		nmring_init(&p->tx[i].nm, NETMAP_TXRING(nifp, i), region->n_buffers, number, sync_tx);
+		region_give_spares(region, &p->tx[i].nm.queue);
 	}
 	return &p->port;
 }

@@ -139,8 +139,9 @@ port_new(struct fw_region *region, uint32_t number, bool is_input, char *error)
 		return NULL;
 	}
 	ring = is_input ? NETMAP_RXRING(nifp, 0) : NETMAP_TXRING(nifp, 0);
-	nmring_init(&p->nm, ring, region->n_buffers, is_input ? 0 : region_spares(region), number,
-	    is_input ? sync_in : sync_out);
+	nmring_init(&p->nm, ring, region->n_buffers, number, is_input ? sync_in : sync_out);
+	if (!is_input)
+		region_give_spares(region, &p->nm.queue);
 	p->nm.times = calloc(ring->num_slots, sizeof *p->nm.times);
 	if (p->nm.times == NULL) {
 		snprintf(error, FW_ERROR_BYTES, "no memory left");

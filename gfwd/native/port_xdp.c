@@ -314,8 +314,8 @@ give_buffers(struct xdp_port *p)
 		t->socket = &p->sockets[i];
 		while (t->n_free < XSK_SLOTS)
 			t->free[t->n_free++] = u->n_given++;
-		t->queue.first_spare = u->n_given;
-		u->n_given += FW_SPARES;
+		while (t->queue.n_spares < FW_SPARES)
+			t->queue.spares[t->queue.n_spares++] = u->n_given++;
 	}
 }
 

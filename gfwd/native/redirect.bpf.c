@@ -110,7 +110,10 @@ is_ours6(const struct redirect_ours *ours, const uint8_t *ip, const uint8_t *end
 		if (kind != HOP_BY_HOP && kind != ROUTING && kind != FRAGMENT && kind != DESTINATION)
 			return false;
 		/* A routing header with segments left names another destination. */
-		if ((kind == ROUTING && at[3] != 0) || (kind == FRAGMENT && get16(at + 2) >> 3 != 0))
+		if (kind == ROUTING && at[3] != 0)
+			return false;
+		/* A later fragment names no port; a first one does where UDP follows at once. */
+		if (kind == FRAGMENT && (get16(at + 2) >> 3 != 0 || ((at[3] & 1) != 0 && at[0] != UDP)))
 			return false;
 		next = at[0];
 		at += kind == FRAGMENT ? 8 : (at[1] + 1) * 8;

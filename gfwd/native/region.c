@@ -109,9 +109,10 @@ region_interface(struct fw_region *r, unsigned tx_rings, unsigned rx_rings)
 	return nifp;
 }
 
-uint32_t
-region_spares(struct fw_region *r)
+void
+region_give_spares(struct fw_region *r, struct fw_queue *q)
 {
 	r->spares_used += FW_SPARES;
-	return r->n_buffers - r->spares_used;
+	for (q->n_spares = 0; q->n_spares < FW_SPARES; q->n_spares++)
+		q->spares[q->n_spares] = r->n_buffers - r->spares_used + q->n_spares;
 }

@@ -32,7 +32,7 @@ void region_free(struct fw_region *);
 /* A new interface with rings and buffers of its own; NULL: no rings are left for it. */
 struct netmap_if *region_interface(struct fw_region *, unsigned tx_rings, unsigned rx_rings);
 
-/* The first of FW_SPARES buffers that are in no ring. There are as many times that as there are rings. */
-uint32_t region_spares(struct fw_region *);
+/* FW_SPARES buffers that are in no ring. There are as many times that as there are rings. */
+void region_give_spares(struct fw_region *, struct fw_queue *);
 
 #endif

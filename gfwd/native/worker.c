@@ -283,8 +283,6 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 		return false;
 	q->taken = true;
 	e->queue = q;
-	for (e->n_spares = 0; e->n_spares < FW_SPARES; e->n_spares++)
-		e->spares[e->n_spares] = q->first_spare + e->n_spares;
 	w->tx.egress[q->port] = e;
 	if (w->tx.n_ports <= q->port)
 		w->tx.n_ports = q->port + 1;
