@@ -118,11 +118,11 @@ def _say(text: str) -> None:
 def _text(report: Any) -> str:
     from gfwd.metrics.table import ledger_text, table_text
 
-    ports = [(port.name, port.mode, port.ours, port.lost, port.passed) for port in report.ports]
+    ports = [(port.name, port.mode, port.ours, port.lost, port.unsent, port.passed) for port in report.ports]
     neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
     parts = [
         ledger_text(report.ledger),
-        table_text(("port", "mode", "for gfwd", "lost", "passed on to the kernel"), ports),
+        table_text(("port", "mode", "for gfwd", "lost", "unsent", "passed on to the kernel"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
     ]
     return "\n\n".join(filter(None, parts))

@@ -16,7 +16,6 @@ from gfwd.daemon.interfaces import Port, Say
 from gfwd.daemon.neighbours import KernelAsker, Neighbours
 from gfwd.daemon.ways import Ways
 from gfwd.daemon.workers import Threads
-from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, Kernel, Link, LinkChange, Reread, RoutesChanged
 from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, NeighbourState, Worker
@@ -53,7 +52,7 @@ class Setting:
 
 
 class PortReport(NamedTuple):
-    """A port; ours, passed, lost: see XdpPort. error: what went wrong with it."""
+    """A port; ours, passed, lost, unsent: see XdpPort. error: what went wrong with it."""
 
     name: str
     mode: str
@@ -62,6 +61,7 @@ class PortReport(NamedTuple):
     ours: int
     passed: int
     lost: int
+    unsent: int
     error: str | None
 
 
@@ -111,7 +111,7 @@ class Forwarder:
         """Find the ways to all collectors; where they are others than before, publish a plan that takes them."""
         found = self._ways.find(self._kernel.routes(), self._destinations)
         if found != self._found:
-            self._warn_of_missing(found)
+            self._tell_of_ways(found)
             self._found = found
             self._want_neighbours()
             self._publish()
@@ -134,15 +134,20 @@ class Forwarder:
             listen=self._setting.listen,
         )
 
-    def _warn_of_missing(self, found: Mapping[Address, Hop | None]) -> None:
+    def _tell_of_ways(self, found: Mapping[Address, Hop | None]) -> None:
+        """Which collectors have lost their way, or never had one, and which have found it again."""
         out = [port for port in self._ports if port.tx]
+        names = " or ".join(map(str, out))
+        are_up = all(self._links[port.link.index].is_up for port in out)
         for address, hop in found.items():
-            if hop is None and (address not in self._found or self._found[address] is not None):
-                collectors = ", ".join(map(str, self._destinations[address]))
+            collectors = ", ".join(map(str, self._destinations[address]))
+            if hop is not None and self._found.get(address, hop) is None:
+                self._say(f"collector {collectors}: a route leaves by {names}")
+            elif hop is None and (address not in self._found or self._found[address] is not None):
+                advice = f"; mend it: ip route add {address} via GATEWAY dev {out[0].interface.name}" if are_up else ""
                 self._say(
-                    f"collector {collectors}: warning: no route leaves by {' or '.join(map(str, out))}, so its copies "
-                    f"are dropped (no_collector); mend it: ip route add {address} via GATEWAY "
-                    f"dev {out[0].interface.name}"
+                    f"collector {collectors}: warning: no route leaves by {names}, so its copies are dropped "
+                    f"(no_collector){advice}"
                 )
 
     # ---- neighbours ----
@@ -180,14 +185,15 @@ class Forwarder:
                     show(self.report())
                 threads.listen()
                 now = time.monotonic()
-                for change in self._kernel.changes():
+                changes = self._kernel.changes()
+                if any(isinstance(change, RoutesChanged) for change in changes):
+                    self.follow_routes()  # first, so that who hears of a link can rely on its routes
+                for change in changes:
                     self._take(change, now)
                 self._neighbours.advance(now)
 
     def _take(self, change: Change, now: float) -> None:
-        if isinstance(change, RoutesChanged):
-            self.follow_routes()
-        elif isinstance(change, LinkChange):
+        if isinstance(change, LinkChange):
             self._link_changed(change)
         elif isinstance(change, Reread):
             self._links_reread(change)
@@ -227,10 +233,10 @@ class Forwarder:
             quiet = 0 if sum(worker.step() for worker in workers) else quiet + 1
             time.sleep(0.001)
         for port in self._ports:
-            try:
-                self._core.port_close(port.number)
-            except GfwdError as error:
-                self._say(f"{port}: warning: {error}")
+            self._core.port_close(port.number)
+            unsent = self._core.xdp(port.number).unsent
+            if unsent:
+                self._say(f"{port}: warning: {unsent:,} frames that were sent have not left; the link was not up")
 
     def report(self) -> Report:
         """How it stands now."""
@@ -247,7 +253,17 @@ class Forwarder:
     def _port_report(self, port: Port) -> PortReport:
         counts = self._core.xdp(port.number)
         error = self._core.port_error(port.number)
-        return PortReport(str(port), port.mode, port.rx, port.tx, counts.ours, counts.passed, counts.lost, error)
+        return PortReport(
+            name=str(port),
+            mode=port.mode,
+            rx_queues=port.rx,
+            tx_queues=port.tx,
+            ours=counts.ours,
+            passed=counts.passed,
+            lost=counts.lost,
+            unsent=counts.unsent,
+            error=error,
+        )
 
     def _neighbour_report(self, slot: int, port: Port, address: Address) -> NeighbourReport:
         mac, state = self._told.get(slot, (None, NeighbourState.EMPTY))

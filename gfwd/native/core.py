@@ -139,7 +139,8 @@ class Bench(NamedTuple):
 class XdpPort(NamedTuple):
     """An AF_XDP port as it turned out, and what was counted before the core saw anything; see struct fw_xdp_port.
 
-    refused: the errno with which the driver refused native mode, 0 where it did not. ours = received + lost.
+    refused: the errno with which the driver refused native mode, 0 where it did not. ours = received + lost. unsent: of
+    the frames that the core has sent, those that the kernel has not taken yet.
     """
 
     is_native: bool
@@ -148,6 +149,7 @@ class XdpPort(NamedTuple):
     ours: int
     passed: int
     lost: int
+    unsent: int
 
 
 class Region:
@@ -296,7 +298,7 @@ class Core(AbstractContextManager["Core"]):
         s = ffi.new("struct fw_xdp_port *")
         if lib.fw_xdp_read(self._core, port, s) != 0:
             raise CoreError(f"port {port} is no AF_XDP port")
-        return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost)
+        return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost, s.unsent)
 
     def port_fail(self, port: int, why: str) -> None:
         """Tell the core that a port is gone: what should leave by it is dropped as port_failed."""

@@ -269,6 +269,7 @@ struct fw_xdp_port {
 	uint64_t ours;			/* frames that the XDP program handed over: received, or lost */
 	uint64_t passed;		/* frames that it left to the kernel */
 	uint64_t lost;			/* frames of ours for which the kernel found no buffer or no room */
+	uint64_t unsent;		/* frames that were sent, and that the kernel has not taken yet */
 };
 
 /* RX and TX queues that an interface has now. */
