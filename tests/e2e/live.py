@@ -44,7 +44,7 @@ _ETHTOOL_SGRO = 0x2C
 
 
 def require() -> None:
-    """Skip where the kernel has no namespaces for us, or no AF_XDP."""
+    """Skip where the kernel has no namespaces for us, or no AF_XDP, and with that no live forwarding."""
     if os.uname().sysname != "Linux":
         pytest.skip("gfwd runs on Linux only as yet")
     if os.geteuid() != 0:

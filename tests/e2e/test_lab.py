@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT
+from tests.e2e.live import require
 
 DATA = Path(__file__).parents[1] / "data"
 EXPORTERS, DEMO = DATA / "exporters.pcap", DATA / "demo.rules"
 COLLECTORS = ("10.2.2.40", "10.2.2.41")  # of DEMO
 SOON = 20  # seconds
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="the lab is made of Linux' network namespaces"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root may make network namespaces"),
-]
+
+@pytest.fixture(scope="module", autouse=True)
+def live():
+    require()
 
 
 @pytest.fixture
