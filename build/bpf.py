@@ -17,7 +17,9 @@ SOURCE = native.NATIVE / "redirect.bpf.c"
 HEADER = "redirect_bpf.h"
 SECTION = "xdp"
 INSTRUCTION = struct.Struct("<Q")
-FLAGS = ("-target", "bpfel-freestanding", "-O2", "-fno-asynchronous-unwind-tables")
+# v2: what Linux 5.10 takes. Later versions have instructions, atomic ones among them, that it refuses.
+FLAGS = ("-target", "bpfel-freestanding", "-mcpu=v2", "-O2", "-fno-asynchronous-unwind-tables")
+MAPS = {"ours_map", "counts_map", "sockets_map"}  # that redirector.c knows
 
 TEMPLATE = """\
 /* Made by build/bpf.py from {source}. */
@@ -62,7 +64,10 @@ def render(program: bytes) -> str:
     if section is None:
         raise native.BuildError(f"{SOURCE}: the compiler made no section {SECTION!r} of it")
     instructions = [f"\t0x{word:016x}," for (word,) in INSTRUCTION.iter_unpack(section.data())]
-    uses = [f'\t{{ {at // INSTRUCTION.size}, "{name}" }},' for at, name in map_uses(elf)]
+    named = list(map_uses(elf))
+    if {name for _, name in named} != MAPS:
+        raise native.BuildError(f"{SOURCE}: names {sorted(name for _, name in named)}, and not each of {sorted(MAPS)}")
+    uses = [f'\t{{ {at // INSTRUCTION.size}, "{name}" }},' for at, name in named]
     return TEMPLATE.format(source=SOURCE, code="\n".join(instructions), uses="\n".join(uses))
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 from gfwd.cli import options
@@ -105,24 +106,28 @@ def run(arguments: argparse.Namespace) -> int:
             cpus=arguments.cpu,
         ),
         _say,
-        lambda report: print(_text(report), file=sys.stderr, flush=True),
+        lambda report: _say(_text(report)),
     )
     print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
     return 0 if outcome.is_whole else 1
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Whoever listened may have gone, or the disk be full: that is no reason to stop forwarding."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _text(report: Any) -> str:
     from gfwd.metrics.table import ledger_text, table_text
 
-    ports = [(port.name, port.mode, port.ours, port.lost, port.unsent, port.passed) for port in report.ports]
+    ports = [
+        (port.name, port.mode, port.ours, port.lost, port.unread, port.unsent, port.passed) for port in report.ports
+    ]
     neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
     parts = [
         ledger_text(report.ledger),
-        table_text(("port", "mode", "for gfwd", "lost", "unsent", "passed on to the kernel"), ports),
+        table_text(("port", "mode", "for gfwd", "lost", "unread", "unsent", "passed on"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
     ]
     return "\n\n".join(filter(None, parts))

@@ -3,7 +3,7 @@
 run.py         the core between interfaces, from its setting up to its end
 forwarder.py   … and while it runs: routes, neighbours and links are followed
 interface.py   an interface as the operator names it
-interfaces.py  … looked at, and opened as a port
+xdp_ports.py   … looked at, and opened as a port of AF_XDP
 ways.py        routes → the port and the neighbour that a copy leaves by
 neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads

@@ -4,18 +4,20 @@ The thread that serves it waits: for signals, for news from the kernel, for the 
 forward in threads of their own, and never wait for it.
 """
 
+import math
 import selectors
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gfwd.daemon import signals
 from gfwd.daemon.accounts import ledger_of
-from gfwd.daemon.interfaces import Port, Say
 from gfwd.daemon.neighbours import KernelAsker, Neighbours
 from gfwd.daemon.ways import Ways
 from gfwd.daemon.workers import Threads
+from gfwd.daemon.xdp_ports import Port, Say
+from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, Kernel, Link, LinkChange, Reread, RoutesChanged
 from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, NeighbourState, Worker
@@ -24,6 +26,7 @@ from gfwd.plan.compile import compile_plan
 from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet, ports_text
 from gfwd.rules.space import RuleSpace
 
+_ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
 _DRAINED_AFTER = 20  # milliseconds without a frame
 _DRAINING_S = 1.0
 
@@ -52,7 +55,7 @@ class Setting:
 
 
 class PortReport(NamedTuple):
-    """A port; ours, passed, lost, unsent: see XdpPort. error: what went wrong with it."""
+    """A port; ours, passed, lost, unread, unsent: see XdpPort. error: what went wrong with it."""
 
     name: str
     mode: str
@@ -61,8 +64,13 @@ class PortReport(NamedTuple):
     ours: int
     passed: int
     lost: int
+    unread: int
     unsent: int
     error: str | None
+
+    def is_whole(self) -> bool:
+        """Whether nothing went wrong with it, and nothing stayed behind in it."""
+        return self.error is None and not self.unread and not self.unsent
 
 
 class NeighbourReport(NamedTuple):
@@ -99,9 +107,12 @@ class Forwarder:
         self._ports, self._say = ports, say
         self._links = {port.link.index: port.link for port in ports}
         self._by_index = {port.link.index: port for port in ports}
+        self._by_number = {port.number: port for port in ports}
         self._destinations = setting.destinations()
-        self._ways = Ways(ports, core.limits.neighbours, setting.macs)
+        self._ways = Ways(kernel, ports, core.limits.neighbours, setting.macs)
         self._found: dict[Address, Hop | None] = {}
+        self._followed = -math.inf  # when the routes were last looked at …
+        self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
         self._neighbours = Neighbours(self._set_neighbour, self._say)
 
@@ -109,12 +120,18 @@ class Forwarder:
 
     def follow_routes(self) -> None:
         """Find the ways to all collectors; where they are others than before, publish a plan that takes them."""
-        found = self._ways.find(self._kernel.routes(), self._destinations)
-        if found != self._found:
-            self._tell_of_ways(found)
-            self._found = found
-            self._want_neighbours()
-            self._publish()
+        self._to_follow, self._followed = None, time.monotonic()
+        before, self._found = self._found, self._ways.find(self._destinations)
+        if self._found == before:
+            return
+        self._tell_of_ways(before)
+        self._want_neighbours()
+        self._publish()
+        for slot in self._ways.release(self._found):
+            # Nothing goes there any more; what still waits for it is let go.
+            self._neighbours.forget(slot)
+            self._core.set_neighbour(slot, None, NeighbourState.FAILED)
+            self._told.pop(slot, None)
 
     def _publish(self) -> None:
         self._core.publish(compile_plan(self._blueprint()))
@@ -134,34 +151,37 @@ class Forwarder:
             listen=self._setting.listen,
         )
 
-    def _tell_of_ways(self, found: Mapping[Address, Hop | None]) -> None:
+    def _tell_of_ways(self, before: Mapping[Address, Hop | None]) -> None:
         """Which collectors have lost their way, or never had one, and which have found it again."""
+        for address, hop in self._found.items():
+            if hop is None and (address not in before or before[address] is not None):
+                self._tell_of_missing(address)
+            elif hop is not None and before.get(address, hop) is None:
+                self._say(f"collector {self._names_of(address)}: a route leaves by {self._by_number[hop.egress]}")
+
+    def _tell_of_missing(self, address: Address) -> None:
         out = [port for port in self._ports if port.tx]
-        names = " or ".join(map(str, out))
-        are_up = all(self._links[port.link.index].is_up for port in out)
-        for address, hop in found.items():
-            collectors = ", ".join(map(str, self._destinations[address]))
-            if hop is not None and self._found.get(address, hop) is None:
-                self._say(f"collector {collectors}: a route leaves by {names}")
-            elif hop is None and (address not in self._found or self._found[address] is not None):
-                advice = f"; mend it: ip route add {address} via GATEWAY dev {out[0].interface.name}" if are_up else ""
-                self._say(
-                    f"collector {collectors}: warning: no route leaves by {names}, so its copies are dropped "
-                    f"(no_collector){advice}"
-                )
+        up = [port for port in out if self._links[port.link.index].is_up]
+        advice = f"; mend it: ip route add {address} via GATEWAY dev {up[0].interface.name}" if up else ""
+        self._say(
+            f"collector {self._names_of(address)}: warning: no route leaves by {' or '.join(map(str, out))}, so its "
+            f"copies are dropped (no_collector){advice}"
+        )
+
+    def _names_of(self, address: Address) -> str:
+        return ", ".join(map(str, self._destinations[address]))
 
     # ---- neighbours ----
 
     def _want_neighbours(self) -> None:
-        index = {port.number: port.link.index for port in self._ports}
-        name = {port.number: str(port) for port in self._ports}
         now = time.monotonic()
-        for (port, address), slot in self._ways.slots.items():
-            mac = self._setting.macs.get(address)
-            if mac is not None:
+        for (number, address), slot in self._ways.slots.items():
+            port, mac = self._by_number[number], self._setting.macs.get(address)
+            if mac is None:
+                asker = KernelAsker(self._kernel, port.link.index)
+                self._neighbours.want(slot, str(port), address, asker, now)
+            elif slot not in self._told:
                 self._neighbours.fix(slot, mac)
-            else:
-                self._neighbours.want(slot, name[port], address, KernelAsker(self._kernel, index[port]), now)
 
     def _set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         self._told[slot] = mac, state
@@ -176,50 +196,69 @@ class Forwarder:
             for source in (self._kernel, threads, heard):
                 selector.register(source, selectors.EVENT_READ)
             while not threads.all_have_ended():
-                deadline = self._neighbours.deadline()
-                selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                selector.select(self._seconds_to_wait())
                 taken = heard.taken()
                 if taken & signals.STOP:
                     return
                 if taken & signals.STATUS:
                     show(self.report())
+                if taken & signals.RELOAD:
+                    self._say("SIGHUP: this gfwd cannot reload; restart it")
                 threads.listen()
-                now = time.monotonic()
-                changes = self._kernel.changes()
-                if any(isinstance(change, RoutesChanged) for change in changes):
-                    self.follow_routes()  # first, so that who hears of a link can rely on its routes
-                for change in changes:
-                    self._take(change, now)
-                self._neighbours.advance(now)
+                try:
+                    self._advance()
+                except GfwdError as error:  # of the kernel's tables; what was missed comes with the next look
+                    self._say(str(error))
 
-    def _take(self, change: Change, now: float) -> None:
+    def _seconds_to_wait(self) -> float | None:
+        """None: until something comes."""
+        deadlines = [when for when in (self._neighbours.deadline(), self._to_follow) if when is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _advance(self) -> None:
+        changes = self._kernel.changes()
+        now = time.monotonic()
+        links = [news for change in changes for news in self._news_of_links(change)]
+        if links:
+            self._to_follow = now
+        elif any(isinstance(change, RoutesChanged) for change in changes) and self._to_follow is None:
+            self._to_follow = max(now, self._followed + _ROUTES_S)
+        if self._to_follow is not None and self._to_follow <= now:
+            self.follow_routes()  # before anything is said of a link, so that who hears of it can rely on its routes
+        for port, before, link in links:
+            self._tell_of_link(port, before, link)
+        for change in changes:
+            self._neighbours.kernel_changed(change, now)
+        self._neighbours.advance(now)
+
+    def _news_of_links(self, change: Change) -> Iterator[tuple[Port, Link, Link | None]]:
+        """Our ports whose links have changed, with what they were before and what they are now; None: gone."""
+        now: dict[int, Link | None] = {}
         if isinstance(change, LinkChange):
-            self._link_changed(change)
+            now = {change.link.index: None if change.is_gone else change.link}
         elif isinstance(change, Reread):
-            self._links_reread(change)
-        self._neighbours.kernel_changed(change, now)
+            there = {link.index: link for link in change.links}
+            now = {index: there.get(index) for index in self._links}
+        for index, link in now.items():
+            before = self._links.get(index)
+            if before is not None and link != before:
+                self._links[index] = link or replace(before, is_up=False, has_carrier=False)
+                yield self._by_index[index], before, link
 
-    def _link_changed(self, change: LinkChange) -> None:
-        link = change.link
-        port, before = self._by_index.get(link.index), self._links.get(link.index)
-        if port is None or before is None:
-            return
-        self._links[link.index] = link
-        if change.is_gone:
+    def _tell_of_link(self, port: Port, before: Link, link: Link | None) -> None:
+        if link is None:
             if self._core.port_error(port.number) is None:
                 self._core.port_fail(port.number, "the interface is gone")
                 self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
-        elif not link.is_up and before.is_up:
+            return
+        if not link.is_up and before.is_up:
             self._say(f"{port}: error: the interface is down; bring it up: ip link set dev {link.name} up")
-        elif (link.is_up, link.has_carrier) != (before.is_up, before.has_carrier):
+        elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
             self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
+            for address in [address for address, hop in self._found.items() if hop is None and not before.is_up]:
+                self._tell_of_missing(address)
         if (link.mac, link.mtu) != (before.mac, before.mtu):
             self._publish()
-
-    def _links_reread(self, tables: Reread) -> None:
-        links: dict[int, Link] = {link.index: link for link in tables.links}
-        for index, before in list(self._links.items()):
-            self._link_changed(LinkChange(links.get(index, before), is_gone=index not in links))
 
     # ---- the end ----
 
@@ -229,14 +268,21 @@ class Forwarder:
             if port.rx:
                 self._core.xdp_redirect(port.number, on=False)
         end, quiet = time.monotonic() + _DRAINING_S, 0
-        while quiet < _DRAINED_AFTER and time.monotonic() < end:
+        while (quiet < _DRAINED_AFTER or self._unread()) and time.monotonic() < end:
             quiet = 0 if sum(worker.step() for worker in workers) else quiet + 1
             time.sleep(0.001)
         for port in self._ports:
             self._core.port_close(port.number)
-            unsent = self._core.xdp(port.number).unsent
-            if unsent:
-                self._say(f"{port}: warning: {unsent:,} frames that were sent have not left; the link was not up")
+            state = self._core.xdp(port.number)
+            if state.unread:
+                self._say(
+                    f"{port}: warning: {state.unread:,} frames are lost, since what came before them could not leave"
+                )
+            if state.unsent:
+                self._say(f"{port}: warning: {state.unsent:,} frames that were sent have not left; the link was not up")
+
+    def _unread(self) -> int:
+        return sum(self._core.xdp(port.number).unread for port in self._ports)
 
     def report(self) -> Report:
         """How it stands now."""
@@ -261,6 +307,7 @@ class Forwarder:
             ours=counts.ours,
             passed=counts.passed,
             lost=counts.lost,
+            unread=counts.unread,
             unsent=counts.unsent,
             error=error,
         )

@@ -18,6 +18,7 @@ from gfwd.rules.space import RuleSpace
 SOURCE_MAC = bytes.fromhex("020000000001")
 _IN, _OUT = 0, 1
 _RING_SLOTS = 256
+_STOPPING_S = 1.0  # a capture may be a pipe that says nothing
 _BUFFER_BYTES = 65_536  # captures hold what offloads have put together, up to IP's own limit
 
 
@@ -59,7 +60,7 @@ def replay(job: Replay) -> Outcome:
         for address, slot in slots.items():
             core.set_neighbour(slot, job.neighbours.get(address) or made_up_mac(address), NeighbourState.READY)
         core.publish(compile_plan(_blueprint(job, space, collectors, addresses, slots)))
-        with Threads([worker]) as threads:
+        with Threads([worker], stopping_s=_STOPPING_S) as threads:
             threads.wait()
         problem = _problem(core, job)
         ledger = ledger_of(core, job.rules, space)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from gfwd.daemon import names, signals
 from gfwd.daemon.forwarder import Forwarder, Report, Setting
 from gfwd.daemon.interface import Interface
-from gfwd.daemon.interfaces import Candidate, Port, Say, Wanted, candidates, open_ports
 from gfwd.daemon.workers import Threads
+from gfwd.daemon.xdp_ports import Candidate, Port, Say, Wanted, candidates, open_ports
 from gfwd.errors import GfwdError, UsageError
 from gfwd.l2.kernel import Kernel
 from gfwd.native.core import Core, Limits, NeedsCopies, RunEnd, Worker
@@ -16,7 +16,7 @@ from gfwd.rules.listen import named_ports
 from gfwd.rules.model import ADDRESS_BITS, Address, Ports, Prefix, RuleSet
 from gfwd.rules.space import RuleSpace
 
-_MORE_NEIGHBOURS = 64  # slots for what a change of routes may bring
+_MORE_NEIGHBOURS = 64  # slots, so that one that is given back is not taken again at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,7 @@ def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
 
     `say` gets a line for whatever the operator should know meanwhile, `show` a report whenever a signal asks for one.
     """
+    signals.ignore_early()
     _refuse_cpus(job)
     listen = listened_on(job.rules, job.listen)
     wanted = [
@@ -95,7 +96,7 @@ def _forward(
     limits = Limits(
         rules=len(space.ranked),
         collectors=len(setting.addresses),
-        neighbours=len(setting.destinations()) + _MORE_NEIGHBOURS,
+        neighbours=2 * len(setting.destinations()) + _MORE_NEIGHBOURS,  # all may move at once
     )
     with Core(limits) as core:
         ports = open_ports(core, found, say, copies=copies) if found else []
@@ -107,9 +108,9 @@ def _forward(
             forwarder.serve(threads, heard, show)
             threads.stop()
             forwarder.drain(workers)
-        broken = [port for port in ports if core.port_error(port.number) is not None]
-        is_whole = len(ports) == len(found) and not broken and RunEnd.FAILED not in threads.ends()
-        return Outcome(forwarder.report(), is_whole)
+        report = forwarder.report()
+        is_whole = len(ports) == len(found) and RunEnd.FAILED not in threads.ends()
+        return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
 
 
 # ---- what cannot be ----

@@ -9,17 +9,19 @@ from contextlib import AbstractContextManager, suppress
 
 from gfwd.native.core import RunEnd, Worker
 
-_STOPPING_S = 1.0
+_STOPPING_S = 10.0
 
 
 class Threads(AbstractContextManager["Threads"]):
     """Runs each worker in a thread, pinned to its CPU where one is given. At the end of the block, all have ended.
 
-    fileno() becomes readable when one has ended by itself.
+    fileno() becomes readable when one has ended by itself. stopping_s: how long one that is told to end may take; after
+    that the process ends without it.
     """
 
-    def __init__(self, workers: Sequence[Worker], cpus: Sequence[int] = ()) -> None:
+    def __init__(self, workers: Sequence[Worker], cpus: Sequence[int] = (), *, stopping_s: float = _STOPPING_S) -> None:
         self._workers = workers
+        self._stopping_s = stopping_s
         self._cpus = cpus
         # Thread.join() does not do: once ^C has interrupted it, it takes the thread for ended.
         self._ended = [threading.Event() for _ in workers]
@@ -70,9 +72,9 @@ class Threads(AbstractContextManager["Threads"]):
             worker.stop()
         for ended in self._ended:
             with suppress(KeyboardInterrupt):  # the second one of an impatient user
-                ended.wait(_STOPPING_S)
+                ended.wait(self._stopping_s)
             if not ended.is_set():
-                # It waits for a pipe that says nothing, and the core must not be freed under it.
+                # It reads from a pipe that says nothing, say; and the core must not be freed under it.
                 os._exit(128 + signal.SIGINT)
 
     def _run(self, i: int) -> None:

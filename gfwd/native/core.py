@@ -22,6 +22,7 @@ ABI: int = lib.FW_ABI
 WAITING_MAX: int = lib.FW_WAITING_MAX
 TARGETS_MAX: int = lib.FW_TARGETS_MAX
 PORTS_MAX: int = lib.FW_PORTS_MAX
+XDP_HEADROOM: int = lib.FW_XDP_HEADROOM
 DROP_CAUSES: tuple[str, ...] = tuple(ffi.string(lib.fw_drop_name(i)).decode() for i in range(lib.FW_DROP_CAUSES))
 """Names of the drop causes, in the order of C's `enum fw_fate`."""
 
@@ -139,8 +140,9 @@ class Bench(NamedTuple):
 class XdpPort(NamedTuple):
     """An AF_XDP port as it turned out, and what was counted before the core saw anything; see struct fw_xdp_port.
 
-    refused: the errno with which the driver refused native mode, 0 where it did not. ours = received + lost. unsent: of
-    the frames that the core has sent, those that the kernel has not taken yet.
+    refused: the errno with which the driver refused native mode, 0 where it did not. ours = received + lost + unread,
+    the last being those that no worker has taken yet. unsent: of the frames that the core has sent, those that the
+    kernel has not taken yet.
     """
 
     is_native: bool
@@ -149,6 +151,7 @@ class XdpPort(NamedTuple):
     ours: int
     passed: int
     lost: int
+    unread: int
     unsent: int
 
 
@@ -264,13 +267,13 @@ class Core(AbstractContextManager["Core"]):
         error = _error()
         return _number(lib.fw_port_pcap_out(self._core, region._handle, os.fsencode(path), error), error, path)
 
-    def umem(self, rx_queues: int, tx_queues: int, buffer_bytes: int = 2_048, *, copies: bool = False) -> Umem:
-        """Memory for so many queues of all AF_XDP ports together; frames may be 256 bytes shorter than a buffer.
+    def umem(self, sockets: int, tx_queues: int, buffer_bytes: int = 2_048, *, copies: bool = False) -> Umem:
+        """Memory for so many sockets and TX queues of all AF_XDP ports; see fw_umem_new.
 
         copies: the kernel copies between card and memory, even where a driver could do without.
         """
         error = _error()
-        handle = lib.fw_umem_new(self._core, rx_queues, tx_queues, buffer_bytes, copies, error)
+        handle = lib.fw_umem_new(self._core, sockets, tx_queues, buffer_bytes, copies, error)
         if handle == ffi.NULL:
             raise _refused(error)
         return Umem(handle)
@@ -298,7 +301,7 @@ class Core(AbstractContextManager["Core"]):
         s = ffi.new("struct fw_xdp_port *")
         if lib.fw_xdp_read(self._core, port, s) != 0:
             raise CoreError(f"port {port} is no AF_XDP port")
-        return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost, s.unsent)
+        return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost, s.unread, s.unsent)
 
     def port_fail(self, port: int, why: str) -> None:
         """Tell the core that a port is gone: what should leave by it is dropped as port_failed."""

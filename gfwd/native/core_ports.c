@@ -90,10 +90,10 @@ fw_port_pcap_out(struct fw_core *core, struct fw_region *region, const char *pat
 }
 
 struct fw_umem *
-fw_umem_new(struct fw_core *core, unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes, unsigned copies,
+fw_umem_new(struct fw_core *core, unsigned sockets, unsigned tx_queues, unsigned buffer_bytes, unsigned copies,
     char *error)
 {
-	struct fw_umem *u = port_xdp_memory(rx_queues, tx_queues, buffer_bytes, copies != 0, error);
+	struct fw_umem *u = port_xdp_memory(sockets, tx_queues, buffer_bytes, copies != 0, error);
 
 	if (u == NULL)
 		return NULL;

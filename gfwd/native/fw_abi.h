@@ -11,7 +11,8 @@ enum {
 	FW_BURST = 64,			/* frames that go through the path together */
 	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
 	FW_TARGETS_MAX = 128,		/* collectors of one rule */
-	FW_PORTS_MAX = 64,
+	FW_PORTS_MAX = 64,		/* also the most rings that a worker reads */
+	FW_XDP_HEADROOM = 256,		/* AF_XDP: what a buffer holds before a frame (XDP_PACKET_HEADROOM) */
 	FW_ERROR_BYTES = 512
 };
 
@@ -269,16 +270,18 @@ struct fw_xdp_port {
 	uint64_t ours;			/* frames that the XDP program handed over: received, or lost */
 	uint64_t passed;		/* frames that it left to the kernel */
 	uint64_t lost;			/* frames of ours for which the kernel found no buffer or no room */
+	uint64_t unread;		/* frames of ours that no worker has taken yet: ours = received + lost + unread */
 	uint64_t unsent;		/* frames that were sent, and that the kernel has not taken yet */
 };
 
 /* RX and TX queues that an interface has now. */
 int fw_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error);
 /*
- * Memory that ports share, for so many queues of all of them; buffer_bytes is 2,048 or 4,096, and frames may be 256 less.
+ * Memory that ports share: for so many sockets (a port has one for each queue, be it RX, TX or both), and so many TX queues, of
+ * all of them; buffer_bytes is 2,048 or 4,096, and frames may be FW_XDP_HEADROOM less.
  * `copies`: the kernel copies between card and memory, even where a driver could do without.
  */
-struct fw_umem *fw_umem_new(struct fw_core *core, unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes,
+struct fw_umem *fw_umem_new(struct fw_core *core, unsigned sockets, unsigned tx_queues, unsigned buffer_bytes,
     unsigned copies, char *error);
 /* Opens the first so many queues. -2: it takes memory with `copies`, since not all ports can do without. */
 int fw_port_xdp(struct fw_core *core, struct fw_umem *umem, const char *interface, unsigned rx_queues,

@@ -170,8 +170,10 @@ xdp_flush(struct fw_queue *q)
 	struct xsk_ring *ring = &t->socket->tx;
 
 	/* Seen to be empty, and nothing was put in since. */
-	if (ring->theirs == ring->ours)
+	if (ring->theirs == ring->ours) {
+		q->owes = false;
 		return;
+	}
 	kick(t);
 	take_back(t);
 	q->owes = ring->theirs != ring->ours;
@@ -195,16 +197,23 @@ port_xdp_redirect(struct fw_port *port, const struct fw_plan *plan, char *error)
 	return redirector_set(&p->redirector, plan, plan != NULL ? plan_ports(plan)[port->number].mac : NULL, error);
 }
 
+/* Entries in a ring that a worker, or the kernel, moves on meanwhile: never more than there were. */
+static uint32_t
+entries_in(const struct xsk_ring *ring)
+{
+	uint32_t consumed = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
+	uint32_t n = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE) - consumed;
+
+	return n < XSK_SLOTS ? n : XSK_SLOTS;
+}
+
 static uint32_t
 unsent(const struct xdp_port *p)
 {
 	uint32_t n = 0;
 
-	for (unsigned i = 0; i < p->n_tx; i++) {
-		const struct xsk_ring *ring = &p->tx[i].socket->tx;
-
-		n += __atomic_load_n(ring->producer, __ATOMIC_RELAXED) - __atomic_load_n(ring->consumer, __ATOMIC_RELAXED);
-	}
+	for (unsigned i = 0; i < p->n_tx; i++)
+		n += entries_in(&p->sockets[i].tx);
 	return n;
 }
 
@@ -221,6 +230,8 @@ port_xdp_read(const struct fw_port *port, struct fw_xdp_port *s)
 	redirector_read(&p->redirector, s);
 	for (unsigned i = 0; i < p->n_sockets; i++)
 		s->lost += xsk_lost(&p->sockets[i]);
+	for (unsigned i = 0; i < p->n_rx; i++)
+		s->unread += entries_in(&p->sockets[i].rx);
 	s->unsent = unsent(p);
 }
 
@@ -299,28 +310,32 @@ queue_of(const struct xdp_port *p, unsigned i)
 		.ops = &xdp_ops,
 		.buffers = u->memory,
 		.buffer_bytes = u->buffer_bytes,
-		.frame_max = u->buffer_bytes - XSK_HEADROOM,
+		.frame_max = u->buffer_bytes - FW_XDP_HEADROOM,
 		.slots = XSK_SLOTS,
 		.port = p->port.number,
 		.fd = p->sockets[i].fd,
 	};
 }
 
-/* An RX queue has its buffers in the fill ring, a TX queue at hand, and FW_SPARES more for copies. */
+/*
+ * Every socket has buffers in its fill ring, also where nothing of ours comes in: in zero-copy mode the card puts into them
+ * what is the kernel's. A TX queue has as many at hand, and FW_SPARES more for copies.
+ */
 static void
 give_buffers(struct xdp_port *p)
 {
 	struct fw_umem *u = p->umem;
 
-	for (unsigned i = 0; i < p->n_rx; i++) {
+	for (unsigned i = 0; i < p->n_sockets; i++) {
 		struct xsk_ring *fill = &p->sockets[i].fill;
 		uint64_t *entries = fill->entries;
 
-		p->rx[i] = (struct xdp_rx){ .queue = queue_of(p, i), .socket = &p->sockets[i] };
 		for (uint32_t n = 0; n < XSK_SLOTS; n++)
 			entries[n] = (uint64_t)u->n_given++ * u->buffer_bytes;
 		xsk_produced(fill, XSK_SLOTS);
 	}
+	for (unsigned i = 0; i < p->n_rx; i++)
+		p->rx[i] = (struct xdp_rx){ .queue = queue_of(p, i), .socket = &p->sockets[i] };
 	for (unsigned i = 0; i < p->n_tx; i++) {
 		struct xdp_tx *t = &p->tx[i];
 
@@ -334,9 +349,9 @@ give_buffers(struct xdp_port *p)
 }
 
 static uint32_t
-buffers_for(unsigned rx_queues, unsigned tx_queues)
+buffers_for(unsigned sockets, unsigned tx_queues)
 {
-	return rx_queues * XSK_SLOTS + tx_queues * (XSK_SLOTS + FW_SPARES);
+	return sockets * XSK_SLOTS + tx_queues * (XSK_SLOTS + FW_SPARES);
 }
 
 /* ---- life ---- */
@@ -427,11 +442,16 @@ struct fw_port *
 port_xdp_new(struct fw_umem *u, uint32_t number, const char *interface, unsigned rx_queues, unsigned tx_queues,
     bool *needs_copies, char *error)
 {
+	unsigned sockets = rx_queues > tx_queues ? rx_queues : tx_queues;
 	struct xdp_port *p;
 
 	*needs_copies = false;
-	if (rx_queues + tx_queues == 0 || rx_queues > REDIRECT_QUEUES_MAX || tx_queues > REDIRECT_QUEUES_MAX ||
-	    buffers_for(rx_queues, tx_queues) > u->n_buffers - u->n_given) {
+	if (rx_queues > REDIRECT_QUEUES_MAX || tx_queues > REDIRECT_QUEUES_MAX) {
+		snprintf(error, FW_ERROR_BYTES, "%u RX and %u TX queues; up to %u of each can be opened", rx_queues,
+		    tx_queues, REDIRECT_QUEUES_MAX);
+		return NULL;
+	}
+	if (sockets == 0 || buffers_for(sockets, tx_queues) > u->n_buffers - u->n_given) {
 		snprintf(error, FW_ERROR_BYTES, "there is no memory for %u RX and %u TX queues", rx_queues, tx_queues);
 		return NULL;
 	}
@@ -482,16 +502,16 @@ port_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error)
 }
 
 struct fw_umem *
-port_xdp_memory(unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error)
+port_xdp_memory(unsigned sockets, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error)
 {
 	struct fw_umem *u = NULL;
 
 	errno = EINVAL;
-	if (rx_queues <= 65536 && tx_queues <= 65536)
-		u = umem_new(buffers_for(rx_queues, tx_queues), buffer_bytes, copies);
+	if (sockets <= 65536 && tx_queues <= 65536)
+		u = umem_new(buffers_for(sockets, tx_queues), buffer_bytes, copies);
 	if (u == NULL)
-		snprintf(error, FW_ERROR_BYTES, "memory for %u RX and %u TX queues, %u bytes a frame: %s", rx_queues,
-		    tx_queues, buffer_bytes, strerror(errno));
+		snprintf(error, FW_ERROR_BYTES, "memory for %u AF_XDP sockets, %u bytes a frame: %s", sockets, buffer_bytes,
+		    strerror(errno));
 	return u;
 }
 

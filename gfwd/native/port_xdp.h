@@ -13,8 +13,8 @@
 /* RX and TX queues that an interface has now. False: `error` says why not. */
 bool port_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error);
 
-/* Memory for so many queues of all ports; NULL: `error` says why. `copies`: see fw_abi.h. */
-struct fw_umem *port_xdp_memory(unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error);
+/* Memory for so many sockets and TX queues of all ports; NULL: `error` says why. `copies`: see fw_abi.h. */
+struct fw_umem *port_xdp_memory(unsigned sockets, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error);
 void port_xdp_memory_free(struct fw_umem *);
 
 /*

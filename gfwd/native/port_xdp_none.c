@@ -21,9 +21,9 @@ port_xdp_queues(const char *interface, unsigned *rx, unsigned *tx, char *error)
 }
 
 struct fw_umem *
-port_xdp_memory(unsigned rx_queues, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error)
+port_xdp_memory(unsigned sockets, unsigned tx_queues, unsigned buffer_bytes, bool copies, char *error)
 {
-	(void)rx_queues, (void)tx_queues, (void)buffer_bytes, (void)copies;
+	(void)sockets, (void)tx_queues, (void)buffer_bytes, (void)copies;
 	no_xdp(error);
 	return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * What redirect.bpf.c and the port that loads it (port_xdp.c) share. Compiled for both: fixed widths, no gaps.
+ * What redirect.bpf.c and its loader (redirector.c) share. Compiled for both: fixed widths, no gaps.
  */
 #ifndef GFWD_REDIRECT_H
 #define GFWD_REDIRECT_H

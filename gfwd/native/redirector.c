@@ -21,7 +21,7 @@ refuse_xdp(char *error, const char *what)
 
 	if (why == EPERM || why == EACCES)
 		snprintf(error, FW_ERROR_BYTES,
-		    "no permission for AF_XDP: run gfwd as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		    "no permission for AF_XDP: run gfwd as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON");
 	else
 		snprintf(error, FW_ERROR_BYTES, "%s: %s", what, strerror(why));
 	return false;
@@ -50,6 +50,10 @@ describe(struct redirect_ours *ours, const struct fw_plan *plan, const uint8_t *
 	}
 }
 
+/*
+ * The kernel copies it while the program may read it. What was zero is written from front to back, so what is listened on
+ * comes last: addresses that are half written meet no port yet.
+ */
 bool
 redirector_set(const struct redirector *r, const struct fw_plan *plan, const uint8_t *mac, char *error)
 {

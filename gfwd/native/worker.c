@@ -72,7 +72,8 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 	fw_match(&w->matcher, plan, &w->stats.work, packets, n);
 	done = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
 	in->ops->rx_done(in, frames, done);
-	w->is_blocked |= done < n;
+	if (done < n)
+		w->blocked_by = w->tx.egress[plan->only_egress]->queue;	/* only a port that takes all can stop the reading */
 	return done;
 }
 
@@ -97,7 +98,7 @@ fw_worker_step(struct fw_worker *w)
 
 	if (plan == NULL)
 		return 0;
-	w->is_blocked = false;
+	w->blocked_by = NULL;
 	n += fw_transmit_injected(&w->tx, &w->inject, &w->stats);
 	if (unlikely(w->tx.waiting.n_busy > 0))
 		n += fw_transmit_waiting(&w->tx, &w->stats);
@@ -127,6 +128,9 @@ wait_for_frames(const struct fw_worker *w, struct pollfd *fds, unsigned *n)
 	bool is_blind = false;
 
 	for (unsigned i = 0; i < w->n_rx; i++) {
+		/* One that has failed may be ready for ever. */
+		if (__atomic_load_n(&w->rx[i]->failed, __ATOMIC_RELAXED))
+			continue;
 		if (w->rx[i]->fd >= 0)
 			fds[(*n)++] = (struct pollfd){ .fd = w->rx[i]->fd, .events = POLLIN };
 		else
@@ -136,11 +140,10 @@ wait_for_frames(const struct fw_worker *w, struct pollfd *fds, unsigned *n)
 }
 
 static bool
-wait_for_room(const struct fw_worker *w, struct pollfd *fds, unsigned *n)
+wait_for_room(const struct fw_queue *full, struct pollfd *fds, unsigned *n)
 {
-	for (unsigned i = 0; i < w->tx.n_ports; i++)
-		if (w->tx.egress[i] != NULL && w->tx.egress[i]->queue->fd >= 0)
-			fds[(*n)++] = (struct pollfd){ .fd = w->tx.egress[i]->queue->fd, .events = POLLOUT };
+	if (full->fd >= 0)
+		fds[(*n)++] = (struct pollfd){ .fd = full->fd, .events = POLLOUT };
 	return true;
 }
 
@@ -163,7 +166,7 @@ sleep_until_something_happens(struct fw_worker *w)
 
 	fds[n++] = (struct pollfd){ .fd = w->wake[0], .events = POLLIN };
 	/* Frames that cannot leave stay where they came in, and would end every sleep at once. */
-	is_short = w->is_blocked ? wait_for_room(w, fds, &n) : wait_for_frames(w, fds, &n);
+	is_short = w->blocked_by != NULL ? wait_for_room(w->blocked_by, fds, &n) : wait_for_frames(w, fds, &n);
 	is_short |= w->tx.waiting.n_busy > 0 || owes(w);
 	lay_down_plan(w);
 	if (poll(fds, n, is_short ? SLEEP_MS : LONG_SLEEP_MS) > 0 && fds[0].revents != 0)

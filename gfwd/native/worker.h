@@ -16,7 +16,7 @@ struct fw_worker {
 	_Alignas(FW_CACHE_LINE) struct fw_plan *reading;
 	uint32_t generation;		/* of the plan read last */
 	bool stopping;
-	bool is_blocked;		/* in the last round, frames stayed where they came in: no room to send them */
+	struct fw_queue *blocked_by;	/* in the last round, frames stayed where they came in: no room here; NULL: none did */
 	int wake[2];			/* a pipe: a byte in it ends a sleep */
 
 	_Alignas(FW_CACHE_LINE) struct fw_matcher matcher;

@@ -158,8 +158,10 @@ xsk_close(struct xsk *x, struct fw_umem *u)
 			munmap(rings[i]->memory, rings[i]->bytes);
 	if (x->fd >= 0)
 		close(x->fd);
-	if (u->fd == x->fd)
+	if (u->fd == x->fd) {
 		u->fd = -1;
+		u->zero_copy = false;
+	}
 	memset(x, 0, sizeof *x);
 	x->fd = -1;
 }

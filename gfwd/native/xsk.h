@@ -14,8 +14,6 @@
 
 /* Entries of each ring; a power of two. What a core forwards in the 3 ms that a scheduler may give it to others. */
 #define XSK_SLOTS 4096U
-/* The kernel leaves so much room before a received frame (XDP_PACKET_HEADROOM). */
-#define XSK_HEADROOM 256U
 
 /* Memory for the frames of all sockets of a core, so that a frame can leave by another one than it came in by. */
 struct fw_umem {

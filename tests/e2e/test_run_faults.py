@@ -113,7 +113,10 @@ def test_no_permission(gfwd, as_whom):
                 pytest.skip("this user cannot start the command at all")
         ended = site.start(TO_NEAR, *BOTH_ARMS, prefix=[*as_whom, "--"]).ended()
     assert ended.status == 1
-    assert "no permission for AF_XDP: run gfwd as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF" in ended.said
+    assert (
+        "no permission for AF_XDP: run gfwd as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
+        in ended.said
+    )
 
 
 def test_not_enough_locked_memory(site):

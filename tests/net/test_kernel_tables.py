@@ -102,16 +102,24 @@ def test_routes(net):
     add("add", dst="2001:db8::/32", gateway="fd00::2")
     add("add", dst="10.5.0.0/16", type="blackhole")
     add("add", dst="10.6.0.0/16", gateway="10.0.0.2", table=77)
-    routes = net.kernel.routes()
-    assert {route for route in routes if route.destination.family == 4} == {
-        Route(Prefix(4, 0, 0), PEER, index, 7),
-        Route(Prefix(4, 0x0A000000, 24), None, index, 0),
+
+    def to(text):
+        return net.kernel.routes_to(ipv4(text), index)
+
+    default = Route(Prefix(4, 0, 0), PEER, index, 7)
+    assert to("192.0.2.1") == to("10.6.0.1") == (default,)  # tables that no rule names are not looked into
+    assert to("10.0.0.9") == (Route(Prefix(4, 0x0A000000, 24), None, index, 0),)
+    assert set(to("10.9.0.1")) == {
         Route(Prefix(4, 0x0A090000, 16), PEER, index, 0),
         Route(Prefix(4, 0x0A090000, 16), ipv4("10.0.0.3"), index, 0),
-        Route(Prefix(4, 0x0A080000, 16), Address(6, 0xFE80 << 112 | 1), index, 0),
     }
-    assert Route(Prefix(6, 0x20010DB8 << 96, 32), Address(6, 0xFD << 120 | 2), index, 1024) in routes
-    assert next_hop(routes, ipv4("192.0.2.1"), {index}) == (index, PEER)
+    assert to("10.8.0.1") == (Route(Prefix(4, 0x0A080000, 16), Address(6, 0xFE80 << 112 | 1), index, 0),)
+    assert net.kernel.routes_to(Address(6, 0x20010DB8 << 96 | 5), index) == (
+        Route(Prefix(6, 0x20010DB8 << 96, 32), Address(6, 0xFD << 120 | 2), index, 1024),
+    )
+    assert next_hop(to("192.0.2.1"), ipv4("192.0.2.1"), {index}) == (index, PEER)
+    assert to("10.5.0.1") == ()  # a blackhole
+    assert net.kernel.routes_to(ipv4("192.0.2.1"), 77) == ()  # no such interface
 
 
 def test_asking_resolves(net):
@@ -179,7 +187,7 @@ def test_links_and_their_routes_change(net):
     net.wait_for(lambda change: isinstance(change, LinkChange) and change.link.has_carrier)
     net.us.down("out0")
     net.wait_for(lambda change: isinstance(change, LinkChange) and not change.link.is_up)
-    assert not [route for route in net.kernel.routes() if route.destination.family == 4]
+    assert net.kernel.routes_to(ipv4("10.9.0.1"), net.link.index) == ()
     net.us.ip.link("del", index=net.link.index)
     net.wait_for(lambda change: isinstance(change, LinkChange) and change.is_gone)
 

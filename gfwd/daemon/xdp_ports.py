@@ -13,7 +13,7 @@ from gfwd.l2.kernel import Kernel, Link
 from gfwd.native import core
 
 _BUFFERS = (2_048, 4_096)  # what AF_XDP offers
-_HEADROOM = 256  # before a frame, see gfwd/native/xsk.h
+_HEADROOM = core.XDP_HEADROOM
 _ETHERNET_BYTES = 14 + 2 * 4  # header, and two VLAN tags
 _MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
 
@@ -73,6 +73,11 @@ def _candidate(kernel: Kernel, wanted: Wanted, workers: int) -> Candidate:
         raise GfwdError(f"{interface}: error: the interface is down; bring it up: ip link set dev {name} up")
     if len(link.mac) != 6:
         raise GfwdError(f"{interface}: error: the interface is not Ethernet")
+    if wanted.is_in and rx > core.PORTS_MAX * workers:
+        raise GfwdError(
+            f"{interface}: error: {rx} RX queues, and a worker reads up to {core.PORTS_MAX}; give it fewer "
+            f"(ethtool -L {name}), or use more workers (--workers)"
+        )
     if wanted.is_out and tx < workers:
         raise GfwdError(
             f"{interface}: error: {workers} workers need a TX queue each, and it has {tx}; give it more "
@@ -82,27 +87,28 @@ def _candidate(kernel: Kernel, wanted: Wanted, workers: int) -> Candidate:
 
 
 def open_ports(its: core.Core, wanted: Sequence[Candidate], say: Say, *, copies: bool) -> list[Port]:
-    """Those that could be opened, in one memory; of the others, `say` hears why not.
+    """Those that could be opened, in one memory; of the others, `say` hears why not, once all have been tried.
 
     Raises NeedsCopies where a driver cannot share zero-copy memory with the others: a new core with `copies` can.
     """
     _allow_locked_memory()
     longest = max(candidate.link.mtu for candidate in wanted) + _ETHERNET_BYTES
     buffer = next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
-    umem = its.umem(sum(one.rx for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
-    ports = []
+    umem = its.umem(sum(max(one.rx, one.tx) for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
+    ports, remarks = [], []
     for one in wanted:
         try:
             number = its.port_xdp(umem, one.interface.name, one.rx, one.tx)
         except core.NeedsCopies:
             raise
         except GfwdError as error:
-            say(str(error))
+            remarks.append(str(error))
             continue
         state = its.xdp(number)
         ports.append(Port(number, one.interface, one.link, one.rx, one.tx, _mode(state)))
-        for warning in _warnings(one, state, buffer - _HEADROOM):
-            say(f"{one.interface}: warning: {warning}")
+        remarks += [f"{one.interface}: warning: {warning}" for warning in _warnings(one, state, buffer - _HEADROOM)]
+    for remark in remarks:
+        say(remark)
     return ports
 
 
