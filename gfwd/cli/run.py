@@ -2,8 +2,8 @@
 
 import argparse
 import json
+import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 from gfwd.cli import options
@@ -114,8 +114,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _say(text: str) -> None:
     """Whoever listened may have gone, or the disk be full: that is no reason to stop forwarding."""
-    with suppress(OSError):
+    try:
         print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:
+        pass  # there may be room for the next line
 
 
 def _text(report: Any) -> str:

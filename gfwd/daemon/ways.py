@@ -42,7 +42,7 @@ class Ways:
         return {destination: self._way(destination) for destination in destinations}
 
     def release(self, found: Mapping[Address, Hop | None]) -> list[int]:
-        """Give back the slots that are on none of these ways; each is long in the queue before it is given away anew."""
+        """Give back the slots that are on none of these ways; each is long in a queue before it is given away anew."""
         used = {hop.neighbour for hop in found.values() if hop is not None}
         unused = [hop for hop, slot in self.slots.items() if slot not in used]
         released = [self.slots.pop(hop) for hop in unused]

@@ -236,7 +236,7 @@ class Ended(NamedTuple):
     said: str
 
     def account(self) -> dict[str, Any]:
-        """What --json has printed. Both ledgers balance, and on each port ours = received + lost: or the test fails."""
+        """What --json has printed. Both ledgers balance, and ours = received + lost + unread: or the test fails."""
         assert self.out.count("\n") == 1, self.out
         account: dict[str, Any] = json.loads(self.out)
         places = sum(account[place] for place in ("forwarded", "passed", "punted", "pending"))
@@ -244,7 +244,8 @@ class Ended(NamedTuple):
         for copies in (account["copies"], *account["collectors"].values()):
             assert copies["wanted"] == copies["sent"] + copies["pending"] + sum(copies["drops"].values())
         ports = account["ports"].values()
-        assert sum(port["ours"] for port in ports) == account["received"] + sum(port["lost"] for port in ports)
+        not_received = sum(port["lost"] + port["unread"] for port in ports)
+        assert sum(port["ours"] for port in ports) == account["received"] + not_received
         return account
 
     def drops(self, ledger: str = "") -> dict[str, int]:

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,6 +119,13 @@ def test_no_permission(gfwd, as_whom):
         "no permission for AF_XDP: run gfwd as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
         in ended.said
     )
+
+
+def test_the_capabilities_that_the_docs_name_suffice(site):
+    enough = "-all,+net_admin,+net_raw,+bpf,+perfmon,+ipc_lock"
+    live = site.run(TO_NEAR, prefix=["setpriv", "--bounding-set", enough, "--inh-caps", enough, "--"])
+    assert site.forwards(b"datagram")
+    assert live.stop().status == 0
 
 
 def test_not_enough_locked_memory(site):
@@ -369,6 +378,60 @@ def test_what_has_not_left_is_told(site):
     account = ended.account()
     assert account["received"] == account["copies"]["sent"] == account["ports"]["xdp:out0"]["unsent"] == WAVE
     assert account["ports"]["xdp:out0"]["error"] == "the interface is gone"
+
+
+def test_what_nobody_could_take_in_is_told(site):
+    """It is stopped while its output is down, with more datagrams come than the rings there hold."""
+    live = site.run(TO_NEAR, "--mac", "10.1.0.2=02:00:00:00:00:aa")
+    site.us.down("out0")
+    live.wait_for("xdp:out0: error: the interface is down")
+    for n in range(6_000):
+        site.sender.sendto(b"datagram %d" % n, ("10.0.0.1", 514))
+        if n % WAVE == 0:
+            time.sleep(0.002)  # some may get lost on the way, as long as enough arrive
+    ended = live.stop()
+    assert ended.status == 1
+    account = ended.account()
+    unread = account["ports"]["xdp:in0"]["unread"]
+    assert unread > 0
+    assert f"xdp:in0: warning: {unread:,} frames are lost, since what came before them could not leave" in ended.said
+
+
+def test_nobody_hears_what_it_says(site):
+    """Its stderr is a pipe that nobody reads any more, and then it has something to say."""
+    ear, mouth = os.pipe()
+    command = list(map(str, site.command(TO_NEAR, *BOTH_ARMS)))
+    process = site.us.start(command, stdout=subprocess.DEVNULL, stderr=mouth)
+    os.close(mouth)
+    try:
+        said = b""
+        while b"forwarding from" not in said:
+            said += os.read(ear, 4096)
+        os.close(ear)
+        site.us.down("in0")
+        site.us.up("in0")
+        site.wait_until_it_forwards(b"datagram")
+        process.send_signal(signal.SIGHUP)
+        site.wait_until_it_forwards(b"datagram")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_mac_without_a_route_goes_nowhere_where_there_are_two_ways(site):
+    """Which of the two would it be? The wrong one would show somebody's logs to somebody else."""
+    far = site.stack.enter_context(host(site.stack))
+    cable(site.us, "out1", far, "c0")
+    live = site.run("* 514 10.9.0.9 A\n", "--out", "xdp:out1", "--mac", "10.9.0.9=02:00:00:00:00:aa")
+    live.wait_for("collector 10.9.0.9: warning: no route leaves by xdp:out0 or xdp:out1")
+    for _ in range(10):
+        site.sender.sendto(b"datagram", ("10.0.0.1", 514))
+    wait_until(lambda: "xdp:in0" in live.said())
+    ended = live.stop()
+    assert ended.account()["copies"]["sent"] == 0
+    assert set(ended.drops("copies")) == {"no_collector"}
 
 
 def test_its_own_mac_changes(site):

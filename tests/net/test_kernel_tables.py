@@ -103,7 +103,7 @@ def test_routes(net):
     add("add", dst="10.5.0.0/16", type="blackhole")
     add("add", dst="10.6.0.0/16", gateway="10.0.0.2", table=77)
 
-    def to(text):
+    def to(text: str) -> tuple[Route, ...]:
         return net.kernel.routes_to(ipv4(text), index)
 
     default = Route(Prefix(4, 0, 0), PEER, index, 7)
