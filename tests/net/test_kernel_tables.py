@@ -104,7 +104,8 @@ def test_routes(net):
     add("add", dst="10.6.0.0/16", gateway="10.0.0.2", table=77)
 
     def to(text: str) -> tuple[Route, ...]:
-        return net.kernel.routes_to(ipv4(text), index)
+        found: tuple[Route, ...] = net.kernel.routes_to(ipv4(text), index)
+        return found
 
     default = Route(Prefix(4, 0, 0), PEER, index, 7)
     assert to("192.0.2.1") == to("10.6.0.1") == (default,)  # tables that no rule names are not looked into
