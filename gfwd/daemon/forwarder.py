@@ -124,9 +124,9 @@ class Forwarder:
         before, self._found = self._found, self._ways.find(self._destinations)
         if self._found == before:
             return
-        self._tell_of_ways(before)
         self._want_neighbours()
         self._publish()
+        self._tell_of_ways(before)
         for slot in self._ways.release(self._found):
             # Nothing goes there any more; what still waits for it is let go.
             self._neighbours.forget(slot)
