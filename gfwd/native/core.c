@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "core.h"
+#include "port_netmap.h"
 #include "port_xdp.h"
 
 /* ---- names ---- */
@@ -31,6 +32,7 @@ fw_drop_name(unsigned cause)
 		[FW_DROP_FRAGMENT_LOST] = "fragment_lost",
 		[FW_DROP_PUNT_FULL] = "punt_full",
 		[FW_DROP_PORT_FAILED] = "port_failed",
+		[FW_DROP_HOST_FULL] = "host_full",
 	};
 
 	_Static_assert(sizeof names / sizeof names[0] == FW_DROP_CAUSES, "every cause has a name");
@@ -109,6 +111,7 @@ fw_core_free(struct fw_core *core)
 		core->umems = u->next;
 		port_xdp_memory_free(u);
 	}
+	nm_regions_free(core->nm_regions);
 	for (uint32_t i = 0; i < core->n_retired; i++)
 		free(core->retired[i]);
 	free(core->retired);
@@ -143,11 +146,19 @@ fw_plans(struct fw_core *core)
 	return kept + (core->published != NULL);
 }
 
-/* Every worker can reach every collector. */
+/* Every worker can reach every collector, and the host stacks behind its ports. */
 static bool
 check_reach(const struct fw_core *core, const struct fw_plan *plan, char *error)
 {
 	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next) {
+		for (unsigned i = 0; i < w->n_rx; i++) {
+			uint32_t to = plan_ports(plan)[w->rx[i]->port].passes_to;
+
+			if (to != FW_NONE && w->tx.egress[to] == NULL) {
+				snprintf(error, FW_ERROR_BYTES, "plan: a worker has no TX ring on port %u", to);
+				return false;
+			}
+		}
 		for (uint32_t i = 0; i < plan->n_targets; i++) {
 			const struct fw_plan_target *t = &plan_targets(plan)[i];
 

@@ -19,6 +19,7 @@ struct fw_core {
 	uint32_t n_ports;
 	struct fw_region *regions;
 	struct fw_umem *umems;
+	struct nm_region *nm_regions;
 	struct fw_worker *workers;
 };
 

@@ -303,6 +303,18 @@ class Core(AbstractContextManager["Core"]):
             raise CoreError(f"port {port} is no AF_XDP port")
         return XdpPort(bool(s.is_native), s.refused, bool(s.is_zero_copy), s.ours, s.passed, s.lost, s.unread, s.unsent)
 
+    def port_netmap(self, name: str) -> int:
+        """A port of netmap by its name in netmap(4), such as netmap:ix0, netmap:ix0^ or vale0:a; returns its number."""
+        error = _error()
+        return _number(lib.fw_port_netmap(self._core, name.encode(), error), error, name)
+
+    def rings(self, port: int) -> tuple[int, int]:
+        """RX and TX rings of a port."""
+        rx, tx = ffi.new("unsigned *"), ffi.new("unsigned *")
+        if lib.fw_port_rings(self._core, port, rx, tx) != 0:
+            raise CoreError(f"there is no port {port}")
+        return rx[0], tx[0]
+
     def port_fail(self, port: int, why: str) -> None:
         """Tell the core that a port is gone: what should leave by it is dropped as port_failed."""
         lib.fw_port_fail(self._core, port, why.encode())

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core.h"
+#include "port_netmap.h"
 #include "port_pcap.h"
 #include "port_xdp.h"
 
@@ -113,6 +114,28 @@ fw_port_xdp(struct fw_core *core, struct fw_umem *umem, const char *interface, u
 		return -1;
 	port = port_xdp_new(umem, core->n_ports, interface, rx_queues, tx_queues, &needs_copies, error);
 	return port == NULL && needs_copies ? -2 : add_port(core, port);
+}
+
+int
+fw_port_netmap(struct fw_core *core, const char *name, char *error)
+{
+	if (!has_room_for_port(core, error))
+		return -1;
+	return add_port(core, port_netmap_new(&core->nm_regions, core->n_ports, name, error));
+}
+
+int
+fw_port_rings(struct fw_core *core, unsigned port, unsigned *rx, unsigned *tx)
+{
+	struct fw_port *p = core_port(core, port);
+
+	if (p == NULL)
+		return -1;
+	for (*rx = 0; p->ops->rx_queue(p, *rx) != NULL; (*rx)++)
+		;
+	for (*tx = 0; p->ops->tx_queue(p, *tx) != NULL; (*tx)++)
+		;
+	return 0;
 }
 
 const char *

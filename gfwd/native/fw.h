@@ -20,7 +20,7 @@
 #define FW_CACHE_LINE 128
 
 /* Python writes these as arrays of plain integers: a hidden gap would shift everything behind it. */
-_Static_assert(sizeof(struct fw_plan_port) == 24, "fw_plan_port");
+_Static_assert(sizeof(struct fw_plan_port) == 32, "fw_plan_port");
 _Static_assert(sizeof(struct fw_plan_target) == 32, "fw_plan_target");
 _Static_assert(sizeof(struct fw_plan_rule) == 16, "fw_plan_rule");
 _Static_assert(sizeof(struct fw_plan_node) == 16, "fw_plan_node");

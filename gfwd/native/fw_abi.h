@@ -7,7 +7,7 @@
  */
 
 enum {
-	FW_ABI = 1,			/* the first field of a plan; raised when a structure below changes */
+	FW_ABI = 2,			/* the first field of a plan; raised when a structure below changes */
 	FW_BURST = 64,			/* frames that go through the path together */
 	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
 	FW_TARGETS_MAX = 128,		/* collectors of one rule */
@@ -34,9 +34,10 @@ enum fw_fate {
 	FW_DROP_FRAGMENT_LOST,
 	FW_DROP_PUNT_FULL,		/* the punt ring was full: Python is behind */
 	FW_DROP_PORT_FAILED,		/* the port to leave by is broken, or gone */
+	FW_DROP_HOST_FULL,		/* between card and host stack there was no room */
 	FW_DROP_CAUSES,			/* how many there are */
 
-	FW_PASS = FW_DROP_CAUSES,	/* not ours */
+	FW_PASS = FW_DROP_CAUSES,	/* not ours; the host stack's where the port has one */
 	FW_PUNT,			/* for Python: ARP, ND, ICMP */
 	FW_WAIT,			/* a copy waits for its neighbour */
 	FW_FORWARD
@@ -54,6 +55,8 @@ struct fw_plan_port {
 	uint8_t tags[8];		/* … as they stand in the frame, type first */
 	uint32_t mtu;			/* longest IP packet that leaves here; 0: no limit */
 	uint32_t punts;			/* not 0: no host stack behind it, ARP, ND and ICMP go to Python */
+	uint32_t passes_to;		/* the port that gets, as it came, what is not ours; FW_NONE: none */
+	uint32_t is_host;		/* not 0: a host stack is behind it, and nothing that comes from there is ours */
 };
 
 /* A rule's collector, ready to be written into a frame. */
@@ -256,6 +259,13 @@ const char *fw_port_error(struct fw_core *core, unsigned port);
 /* Flushes what is still to be written and closes the file. */
 int fw_port_close(struct fw_core *core, unsigned port, char *error);
 
+/*
+ * A port of netmap, by its name in netmap(4): netmap:ix0, netmap:ix0-1, netmap:ix0-0-3, netmap:ix0^, netmap:x{1, vale0:a. Ports that
+ * netmap keeps in one memory region swap buffers.
+ */
+int fw_port_netmap(struct fw_core *core, const char *name, char *error);
+/* RX and TX rings of a port. -1: no such port. */
+int fw_port_rings(struct fw_core *core, unsigned port, unsigned *rx, unsigned *tx);
 /* The port is gone, as somebody else has found out: nothing can be sent any more, and nothing comes. */
 void fw_port_fail(struct fw_core *core, unsigned port, const char *why);
 

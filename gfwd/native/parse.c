@@ -321,6 +321,11 @@ fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *re
 		.rest = key_rest(plan->generation, 0, 4),
 	};
 
+	if (unlikely(plan_ports(plan)[in_port].is_host)) {
+		for (unsigned i = 0; i < n; i++)
+			packets[i].fate = frames[i].len == FW_FRAME_TOO_BIG ? FW_DROP_TOO_BIG : FW_PASS;
+		return;
+	}
 	for (unsigned i = 0; i < n; i++)
 		if (unlikely(!parse_plain(&ask, &frames[i], &packets[i])))
 			packets[i].fate = parse_frame(plan, in_port, &frames[i], &packets[i]);

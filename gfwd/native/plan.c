@@ -67,6 +67,9 @@ check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 
 		if (bytes != 0 && bytes != 4 && bytes != 8)
 			return refuse(error, "plan: port %u has VLAN tags of %u bytes", i, bytes);
+		if (plan_ports(p)[i].passes_to != FW_NONE && plan_ports(p)[i].passes_to >= b->ports)
+			return refuse(error, "plan: port %u passes on to port %u, there are %u", i,
+			    plan_ports(p)[i].passes_to, b->ports);
 	}
 	return true;
 }

@@ -105,6 +105,28 @@ punt(struct fw_transmitter *tx, const struct fw_queue *in, const struct fw_frame
 	return ring_put(&tx->punt, &head, frame->data) ? FW_PUNT : FW_DROP_PUNT_FULL;
 }
 
+/* Card and host stack get from each other what is not ours, as it came. Forwarding never waits for either. */
+static enum fw_fate
+pass(const struct burst *b, unsigned i)
+{
+	uint32_t to = plan_ports(b->plan)[b->in->port].passes_to;
+	struct fw_frame *frame = &b->frames[i];
+	struct fw_egress *e;
+
+	if (to == FW_NONE)
+		return FW_PASS;
+	e = b->tx->egress[to];
+	if (frame->len > e->queue->frame_max)
+		return FW_DROP_TOO_BIG;
+	if (egress_room(e, 1) == 0)
+		return FW_DROP_HOST_FULL;
+	if (e->queue->buffers == b->in->buffers)
+		egress_add(e, frame);
+	else
+		egress_add_copy(e, frame->data, frame->len, frame->time);
+	return FW_PASS;
+}
+
 /* A copy of what came in, for whoever looks. Lossy: the path waits for nobody. */
 static void
 tap(const struct burst *b, unsigned i)
@@ -296,6 +318,8 @@ transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 			tap(b, i);
 	} else if (fate == FW_PUNT) {
 		fate = punt(b->tx, b->in, &b->frames[i]);
+	} else if (fate == FW_PASS) {
+		fate = pass(b, i);
 	}
 	ended[fate]++;
 	return true;

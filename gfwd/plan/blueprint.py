@@ -17,7 +17,8 @@ class PlanPort:
 
     mac: source MAC of what leaves here, 6 bytes. keep_tags: VLAN tags stay, whichever port a frame came in by.
     tags: the tags of what leaves here otherwise, 0, 4 or 8 bytes as they stand in the frame. mtu: longest IP packet
-    that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python.
+    that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python. passes_to: the
+    port that gets what is not ours, as it came. is_host: behind it is a host stack, and nothing from there is ours.
     """
 
     mac: bytes = bytes(6)
@@ -25,6 +26,8 @@ class PlanPort:
     tags: bytes = b""
     mtu: int = 0
     punts: bool = False
+    passes_to: int | None = None
+    is_host: bool = False
 
 
 class Hop(NamedTuple):

@@ -35,7 +35,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
     sections: dict[str, Section] = {
         "listen": (_listen(blueprint.listen), _UDP_PORTS // 8),
         "any": (_any(space), _UDP_PORTS),
-        "ports": _packed("6sBB8sII", "plan_port", map(_port, blueprint.ports)),
+        "ports": _packed("6sBB8sIIII", "plan_port", map(_port, blueprint.ports)),
         "targets": targets.section(),
         "rules": rules,
         "nodes": nodes,
@@ -76,7 +76,8 @@ def _packed(layout: str, name: str, entries: Iterable[Sequence[object]]) -> Sect
 
 
 def _port(port: PlanPort) -> tuple[object, ...]:
-    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, port.punts
+    to = core.NONE if port.passes_to is None else port.passes_to
+    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, port.punts, to, port.is_host
 
 
 def _mask(prefix: Prefix) -> int:

@@ -40,7 +40,7 @@ FOR_ALL_PYTHON = {"__init__", "errors"}
 # A C file without its ending → what its .c and .h may include. Everything may include its own header, fw.h and bytes.h.
 # What a port is made of knows nothing of the packet's way, and the way knows of ports only what port.h says.
 WAY = {"parse", "match", "rewrite", "transmit", "neigh", "stats", "ring", "plan", "port"}
-PORTS = {"port_mem", "port_pcap", "port_xdp"}
+PORTS = {"port_mem", "port_netmap", "port_pcap", "port_xdp"}
 C: dict[str, set[str]] = {
     "bench": {"core", "worker", "port", "port_mem"},
     "core": {"worker", "region", *WAY, *PORTS},
@@ -59,6 +59,9 @@ C: dict[str, set[str]] = {
     "ring": set(),
     "port_mem": {"port", "nmring", "region"},
     "port_pcap": {"port", "nmring", "region", "pcap_file"},
+    "port_netmap": {"port", "nmring", "netmap_name", "netmap_system"},
+    "netmap_name": set(),
+    "netmap_system": set(),
     "port_xdp": {"plan", "port", "xsk", "redirector"},
     "port_xdp_none": {"port_xdp"},
     "redirector": {"plan", "bpf", "redirect", "redirect_bpf"},
