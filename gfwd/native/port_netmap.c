@@ -69,7 +69,7 @@ sync_ring(struct nm_queue *q, unsigned long request)
 	if (q->nm.queue.failed)
 		return false;
 	if (nm_system->ioctl(q->fd, request, NULL) != 0) {
-		fail(q, errno == ENXIO ? "netmap has lost the interface" : strerror(errno));
+		fail(q, errno == ENXIO || errno == EIO ? "netmap has lost the interface" : strerror(errno));
 		return false;
 	}
 	if (ring->head < ring->num_slots && ring->tail < ring->num_slots && ring->num_slots == q->nm.queue.slots)
@@ -184,6 +184,8 @@ registered(struct nm_opened *o, const struct nm_name *name, uint32_t ring, char 
 	o->req.nr_mode = modes[name->kind];
 	o->req.nr_ringid = (uint16_t)ring;
 	o->req.nr_extra_bufs = FW_SPARES;
+	/* Else two programs may have the same rings, and each undo what the other does. */
+	o->req.nr_flags = NR_EXCLUSIVE;
 	return nm_system->ioctl(o->fd, NIOCCTRL, &header) == 0 || explain_register(name, error);
 }
 
@@ -246,12 +248,16 @@ open_rings(struct netmap_port *p, struct nm_region **regions, uint32_t ring, cha
 
 /* ---- queues ---- */
 
-/* Does the ring, with its slots and the first of its buffers, lie inside of the region? */
+/* Is the ring there, and does it lie inside of the region, with its slots and the first of its buffers? */
 static bool
-ring_lies_inside(const struct nm_region *r, const struct netmap_ring *ring)
+ring_lies_inside(const struct nm_region *r, const struct netmap_if *nifp, const struct netmap_ring *ring)
 {
 	const uint8_t *start = (const uint8_t *)ring;
 	size_t left;
+
+	/* Rings that were not asked for have no offset. */
+	if (start == (const uint8_t *)nifp)
+		return false;
 
 	if (start < r->memory || start >= r->memory + r->bytes - sizeof *ring || ((uintptr_t)start & 7) != 0)
 		return false;
@@ -262,19 +268,20 @@ ring_lies_inside(const struct nm_region *r, const struct netmap_ring *ring)
 }
 
 static bool
-init_queue(struct netmap_port *p, struct nm_queue *q, struct netmap_ring *ring, int fd, void (*sync)(struct fw_nmring *))
+init_queue(struct netmap_port *p, struct nm_queue *q, const struct nm_opened *o, struct netmap_ring *ring,
+    void (*sync)(struct fw_nmring *))
 {
 	const struct nm_region *r = p->region;
 	const uint8_t *buffers;
 
-	if (!ring_lies_inside(r, ring))
+	if (!ring_lies_inside(r, o->nifp, ring))
 		return false;
 	buffers = (const uint8_t *)NETMAP_BUF(ring, 0);
 	nmring_init(&q->nm, ring, (uint32_t)((size_t)(r->memory + r->bytes - buffers) / ring->nr_buf_size), p->port.number,
 	    sync);
-	q->nm.queue.fd = fd;
+	q->nm.queue.fd = o->fd;
 	q->its = p;
-	q->fd = fd;
+	q->fd = o->fd;
 	q->synced = ring->head;
 	q->freed = ring->tail;
 	return true;
@@ -331,11 +338,11 @@ add_queues(struct netmap_port *p, uint32_t ring, char *error)
 		last_rx = o->req.nr_rx_rings - 1U;
 	}
 	for (; rx <= last_rx && p->n_rx < FW_PORTS_MAX && (p->name.kind != NM_CARD || rx < o->req.nr_rx_rings); rx++)
-		if (!init_queue(p, &p->rx[p->n_rx++], NETMAP_RXRING(nifp, rx), o->fd, sync_rx))
+		if (!init_queue(p, &p->rx[p->n_rx++], o, NETMAP_RXRING(nifp, rx), sync_rx))
 			goto broken;
 	if (p->name.kind == NM_CARD && tx >= o->req.nr_tx_rings)
 		return true;
-	if (!init_queue(p, &p->tx[p->n_tx++], NETMAP_TXRING(nifp, tx), o->fd, sync_tx))
+	if (!init_queue(p, &p->tx[p->n_tx++], o, NETMAP_TXRING(nifp, tx), sync_tx))
 		goto broken;
 	take_extra(o, &p->tx[p->n_tx - 1]);
 	if (p->tx[p->n_tx - 1].nm.queue.n_spares == FW_SPARES)
