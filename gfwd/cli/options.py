@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_interface
 from typing import TypeVar
 
-from gfwd.daemon.interface import Interface
+from gfwd.daemon.port_name import PortName
 from gfwd.rules.fields import FieldError, parse_ports
 from gfwd.rules.model import ALL_PORTS, Address, Ports, Prefix
 
@@ -33,15 +33,24 @@ def count(text: str) -> int:
     return int(text)
 
 
-def port(text: str) -> Interface:
-    """xdp:INTERFACE."""
-    kind, colon, name = text.partition(":")
-    if kind != "xdp" or not colon:
-        raise ValueError(f"{text!r} is no port; right would be xdp:eth0 (AF_XDP, Linux)")
-    # linux/if.h: IFNAMSIZ with the final zero; dev_valid_name() has the rest.
-    if not 0 < len(name.encode()) < 16 or name in (".", "..") or any(c in "/:" or c.isspace() for c in name):
-        raise ValueError(f"{name!r} is no name of an interface; right would be xdp:eth0")
-    return Interface(name)
+def port(text: str) -> PortName:
+    """xdp:INTERFACE, netmap:NAME, netmap:NAME*, valeX:NAME."""
+    kind, _, name = text.partition(":")
+    if kind == "xdp" and _is_interface(name):
+        return PortName("xdp", name)
+    if kind == "netmap" and name and not name.endswith("^"):
+        return PortName("netmap", text.removesuffix("*"), text.endswith("*"))
+    if kind.startswith("vale") and name:
+        return PortName("vale", text)
+    raise ValueError(
+        f"{text!r} is no port; right would be xdp:eth0 (AF_XDP, Linux), netmap:ix0, 'netmap:ix0*' (with the host), "
+        "netmap:x{1 or vale0:a"
+    )
+
+
+def _is_interface(name: str) -> bool:
+    """linux/if.h: IFNAMSIZ counts the final zero; dev_valid_name() has the rest."""
+    return 0 < len(name.encode()) < 16 and name not in (".", "..") and not any(c in "/:" or c.isspace() for c in name)
 
 
 def cpus(text: str) -> tuple[int, ...]:

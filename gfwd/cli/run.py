@@ -14,9 +14,9 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="forward, from now until it is told to stop",
-        description="Forwards what exporters send to this host, by rule. Ports are interfaces of Linux, as xdp:eth0 "
-        "(AF_XDP); what is not for gfwd goes on to the kernel as ever. SIGINT and SIGTERM end it and show the "
-        "accounting; SIGUSR1 shows it meanwhile.",
+        description="Forwards what exporters send to this host, by rule. Ports are xdp:eth0 (AF_XDP, Linux), or "
+        "netmap:ix0, 'netmap:ix0*' (with the host), netmap:x{1, vale0:a. What is not for gfwd goes on to the kernel as "
+        "ever. SIGINT and SIGTERM end it and show the accounting; SIGUSR1 shows it meanwhile.",
     )
     parser.add_argument("--rules", metavar="FILE", required=True, help="the rules file")
     port = options.value(options.port)

@@ -2,8 +2,10 @@
 
 run.py         the core between interfaces, from its setting up to its end
 forwarder.py   … and while it runs: routes, neighbours and links are followed
-interface.py   an interface as the operator names it
-xdp_ports.py   … looked at, and opened as a port of AF_XDP
+port_name.py   a port as the operator names it
+ports.py       an open port, of whatever kind
+xdp_ports.py   ports of AF_XDP, opened
+netmap_ports.py ports of netmap, opened
 ways.py        routes → the port and the neighbour that a copy leaves by
 neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads

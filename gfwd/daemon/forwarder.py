@@ -7,18 +7,18 @@ forward in threads of their own, and never wait for it.
 import math
 import selectors
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gfwd.daemon import signals
 from gfwd.daemon.accounts import ledger_of
-from gfwd.daemon.neighbours import KernelAsker, Neighbours
+from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
+from gfwd.daemon.ports import Port, Say
 from gfwd.daemon.ways import Ways
 from gfwd.daemon.workers import Threads
-from gfwd.daemon.xdp_ports import Port, Say
 from gfwd.errors import GfwdError
-from gfwd.l2.kernel import Change, Kernel, Link, LinkChange, Reread, RoutesChanged
+from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
 from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
@@ -55,17 +55,20 @@ class Setting:
 
 
 class PortReport(NamedTuple):
-    """A port; ours, passed, lost, unread, unsent: see XdpPort. error: what went wrong with it."""
+    """A port; ours, passed, lost, unread, unsent: see XdpPort, and None for netmap, which does not count so.
+
+    error: what went wrong with it.
+    """
 
     name: str
     mode: str
     rx_queues: int
     tx_queues: int
-    ours: int
-    passed: int
-    lost: int
-    unread: int
-    unsent: int
+    ours: int | None
+    passed: int | None
+    lost: int | None
+    unread: int | None
+    unsent: int | None
     error: str | None
 
     def is_whole(self) -> bool:
@@ -101,10 +104,17 @@ class Forwarder:
     """One core, and what keeps it right. `say` gets a line for whatever the operator should know."""
 
     def __init__(
-        self, setting: Setting, space: RuleSpace, kernel: Kernel, core: Core, ports: Sequence[Port], say: Say
+        self,
+        setting: Setting,
+        space: RuleSpace,
+        kernel: Kernel,
+        core: Core,
+        ports: Sequence[Port],
+        workers: Sequence[Worker],
+        say: Say,
     ) -> None:
         self._setting, self._space, self._kernel, self._core = setting, space, kernel, core
-        self._ports, self._say = ports, say
+        self._ports, self._workers, self._say = ports, workers, say
         self._links = {port.link.index: port.link for port in ports}
         self._by_index = {port.link.index: port for port in ports}
         self._by_number = {port.number: port for port in ports}
@@ -114,7 +124,9 @@ class Forwarder:
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
-        self._neighbours = Neighbours(self._set_neighbour, self._say)
+        self._askers = {port.number: self._asker(port) for port in ports}
+        wires = [asker for asker in self._askers.values() if isinstance(asker, WireAsker)]
+        self._neighbours = Neighbours(self._set_neighbour, self._say, wires)
 
     # ---- the plan ----
 
@@ -136,7 +148,7 @@ class Forwarder:
     def _publish(self) -> None:
         self._core.publish(compile_plan(self._blueprint()))
         for port in self._ports:
-            if port.rx:
+            if port.name.kind == "xdp" and port.rx:
                 self._core.xdp_redirect(port.number)
 
     def _blueprint(self) -> Blueprint:
@@ -146,10 +158,21 @@ class Forwarder:
                 collector: Route(counter, tuple(filter(None, map(self._found.get, addresses))))
                 for counter, (collector, addresses) in enumerate(self._setting.addresses.items())
             },
-            ports=tuple(PlanPort(mac=link.mac, mtu=link.mtu) for link in self._links.values()),
+            ports=self._plan_ports(),
             own=self._setting.own,
             listen=self._setting.listen,
         )
+
+    def _plan_ports(self) -> tuple[PlanPort, ...]:
+        """By the core's numbers: ports, and the host stacks behind them."""
+        found: dict[int, PlanPort] = {}
+        for port in self._ports:
+            link = self._links[port.link.index]
+            punts = not port.has_neighbours
+            found[port.number] = PlanPort(mac=link.mac, mtu=link.mtu, punts=punts, passes_to=port.host)
+            if port.host is not None:
+                found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, is_host=True)
+        return tuple(found[number] for number in sorted(found))
 
     def _tell_of_ways(self, before: Mapping[Address, Hop | None]) -> None:
         """Which collectors have lost their way, or never had one, and which have found it again."""
@@ -160,9 +183,9 @@ class Forwarder:
                 self._say(f"collector {self._names_of(address)}: a route leaves by {self._by_number[hop.egress]}")
 
     def _tell_of_missing(self, address: Address) -> None:
-        out = [port for port in self._ports if port.tx]
+        out = [port for port in self._ports if port.is_out]
         up = [port for port in out if self._links[port.link.index].is_up]
-        advice = f"; mend it: ip route add {address} via GATEWAY dev {up[0].interface.name}" if up else ""
+        advice = f"; mend it: ip route add {address} via GATEWAY dev {up[0].link.name}" if up else ""
         self._say(
             f"collector {self._names_of(address)}: warning: no route leaves by {' or '.join(map(str, out))}, so its "
             f"copies are dropped (no_collector){advice}"
@@ -178,10 +201,20 @@ class Forwarder:
         for (number, address), slot in self._ways.slots.items():
             port, mac = self._by_number[number], self._setting.macs.get(address)
             if mac is None:
-                asker = KernelAsker(self._kernel, port.link.index)
-                self._neighbours.want(slot, str(port), address, asker, now)
+                self._neighbours.want(slot, str(port), address, self._askers[number], now)
             elif slot not in self._told:
                 self._neighbours.fix(slot, mac)
+
+    def _asker(self, port: Port) -> Asker:
+        if port.has_neighbours:
+            return KernelAsker(self._kernel, port.link.index)
+        own = [InterfaceAddress(Address(own.family, own.value), 32) for own in self._setting.own if own.size == 1]
+        return WireAsker(
+            inject=self._workers[0].inject,
+            port=port.number,
+            mac=port.link.mac,
+            addresses=own if port.is_bare else self._kernel.addresses(port.link.index),
+        )
 
     def _set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         self._told[slot] = mac, state
@@ -193,8 +226,10 @@ class Forwarder:
         """Until a signal says stop, or no worker is left. `show` gets the report where a signal asks for it."""
         self._say(self._ready_text())
         with selectors.DefaultSelector() as selector:
-            for source in (self._kernel, threads, heard):
-                selector.register(source, selectors.EVENT_READ)
+            for descriptor in (self._kernel.fileno(), threads.fileno(), heard.fileno()):
+                selector.register(descriptor, selectors.EVENT_READ)
+            for worker in self._workers:
+                selector.register(worker.fileno(), selectors.EVENT_READ)
             while not threads.all_have_ended():
                 selector.select(self._seconds_to_wait())
                 taken = heard.taken()
@@ -229,6 +264,9 @@ class Forwarder:
             self._tell_of_link(port, before, link)
         for change in changes:
             self._neighbours.kernel_changed(change, now)
+        for worker in self._workers:
+            for record in worker.punted():
+                self._neighbours.punted(record, now)
         self._neighbours.advance(now)
 
     def _news_of_links(self, change: Change) -> Iterator[tuple[Port, Link, Link | None]]:
@@ -262,17 +300,22 @@ class Forwarder:
 
     # ---- the end ----
 
-    def drain(self, workers: Collection[Worker]) -> None:
-        """The kernel takes over; what had come by then is forwarded, and what was sent leaves."""
-        for port in self._ports:
+    def drain(self) -> None:
+        """The kernel takes over; what had come by then is forwarded, and what was sent leaves.
+
+        On netmap the kernel takes over at the end only: what comes meanwhile is forwarded, but not waited for.
+        """
+        xdp = [port for port in self._ports if port.name.kind == "xdp"]
+        for port in xdp:
             if port.rx:
                 self._core.xdp_redirect(port.number, on=False)
-        end, quiet = time.monotonic() + _DRAINING_S, 0
+        end, quiet = time.monotonic() + (_DRAINING_S if xdp else _DRAINING_S / 10), 0
         while (quiet < _DRAINED_AFTER or self._unread()) and time.monotonic() < end:
-            quiet = 0 if sum(worker.step() for worker in workers) else quiet + 1
+            quiet = 0 if sum(worker.step() for worker in self._workers) else quiet + 1
             time.sleep(0.001)
         for port in self._ports:
             self._core.port_close(port.number)
+        for port in xdp:
             state = self._core.xdp(port.number)
             if state.unread:
                 self._say(
@@ -282,7 +325,7 @@ class Forwarder:
                 self._say(f"{port}: warning: {state.unsent:,} frames that were sent have not left; the link was not up")
 
     def _unread(self) -> int:
-        return sum(self._core.xdp(port.number).unread for port in self._ports)
+        return sum(self._core.xdp(port.number).unread for port in self._ports if port.name.kind == "xdp")
 
     def report(self) -> Report:
         """How it stands now."""
@@ -297,18 +340,18 @@ class Forwarder:
         )
 
     def _port_report(self, port: Port) -> PortReport:
-        counts = self._core.xdp(port.number)
+        counts = self._core.xdp(port.number) if port.name.kind == "xdp" else None
         error = self._core.port_error(port.number)
         return PortReport(
             name=str(port),
             mode=port.mode,
             rx_queues=port.rx,
             tx_queues=port.tx,
-            ours=counts.ours,
-            passed=counts.passed,
-            lost=counts.lost,
-            unread=counts.unread,
-            unsent=counts.unsent,
+            ours=counts and counts.ours,
+            passed=counts and counts.passed,
+            lost=counts and counts.lost,
+            unread=counts and counts.unread,
+            unsent=counts and counts.unsent,
             error=error,
         )
 
@@ -323,5 +366,8 @@ class Forwarder:
             return ", ".join(f"{port} ({port.mode}{f', {port.rx} queues' if port.rx > 1 else ''})" for port in ports)
 
         own = ", ".join(map(str, self._setting.own))
-        into, out = text([port for port in self._ports if port.rx]), text([port for port in self._ports if port.tx])
+        into, out = (
+            text([port for port in self._ports if port.is_in]),
+            text([port for port in self._ports if port.is_out]),
+        )
         return f"forwarding from {into} to {out}: what is for {own}, port {ports_text(self._setting.listen)}"

@@ -1,14 +1,16 @@
 """Run: the real core between interfaces of this host, until it is told to stop."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names, signals
 from gfwd.daemon.forwarder import Forwarder, Report, Setting
-from gfwd.daemon.interface import Interface
+from gfwd.daemon.netmap_ports import open_netmap_ports
+from gfwd.daemon.port_name import PortName
+from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.daemon.workers import Threads
-from gfwd.daemon.xdp_ports import Candidate, Port, Say, Wanted, candidates, open_ports
+from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
 from gfwd.l2.kernel import Kernel
 from gfwd.native.core import Core, Limits, NeedsCopies, RunEnd, Worker
@@ -28,8 +30,8 @@ class Run:
     """
 
     rules: RuleSet
-    inputs: tuple[Interface, ...]
-    outputs: tuple[Interface, ...]
+    inputs: tuple[PortName, ...]
+    outputs: tuple[PortName, ...]
     own: tuple[Prefix, ...] | None = None
     listen: Ports | None = None
     macs: Mapping[Address, bytes] = field(default_factory=dict)
@@ -65,32 +67,19 @@ def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
     signals.ignore_early()
     _refuse_cpus(job)
     listen = listened_on(job.rules, job.listen)
-    wanted = [
-        Wanted(interface, interface in job.inputs, interface in job.outputs)
-        for interface in dict.fromkeys((*job.inputs, *job.outputs))
-    ]
     with Kernel() as kernel:
-        found = candidates(kernel, wanted, job.workers, say)
-        own = job.own or _addresses_of_inputs(kernel, found)
+        own = job.own or _addresses_of(kernel, job.inputs)
         addresses = names.addresses(job.rules.collectors())
         names.refuse_own(job.rules.path, own, addresses)
         setting = Setting(rules=job.rules, own=own, listen=listen, addresses=addresses, macs=job.macs)
         try:
-            outcome = _forward(job, setting, kernel, found, say, show, copies=False)
+            return _forward(job, setting, kernel, say, show, copies=False)
         except NeedsCopies:
-            outcome = _forward(job, setting, kernel, found, say, show, copies=True)
-    return Outcome(outcome.report, outcome.is_whole and len(found) == len(wanted))
+            return _forward(job, setting, kernel, say, show, copies=True)
 
 
 def _forward(
-    job: Run,
-    setting: Setting,
-    kernel: Kernel,
-    found: Sequence[Candidate],
-    say: Say,
-    show: Callable[[Report], None],
-    *,
-    copies: bool,
+    job: Run, setting: Setting, kernel: Kernel, say: Say, show: Callable[[Report], None], *, copies: bool
 ) -> Outcome:
     space = RuleSpace(setting.rules)
     limits = Limits(
@@ -99,30 +88,44 @@ def _forward(
         neighbours=2 * len(setting.destinations()) + _MORE_NEIGHBOURS,  # all may move at once
     )
     with Core(limits) as core:
-        ports = open_ports(core, found, say, copies=copies) if found else []
+        ports = _open(core, kernel, job, setting, say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, job)
-        forwarder = Forwarder(setting, space, kernel, core, ports, say)
+        forwarder = Forwarder(setting, space, kernel, core, ports, workers, say)
         forwarder.follow_routes()
         with signals.Signals() as heard, Threads(workers, job.cpus) as threads:
             forwarder.serve(threads, heard, show)
             threads.stop()
-            forwarder.drain(workers)
+            forwarder.drain()
         report = forwarder.report()
-        is_whole = len(ports) == len(found) and RunEnd.FAILED not in threads.ends()
+        is_whole = len(ports) == len({*job.inputs, *job.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
 
 
-# ---- what cannot be ----
+def _open(core: Core, kernel: Kernel, job: Run, setting: Setting, say: Say, *, copies: bool) -> list[Port]:
+    wanted = [
+        Wanted(name, name in job.inputs, name in job.outputs) for name in dict.fromkeys((*job.inputs, *job.outputs))
+    ]
+    xdp = [one for one in wanted if one.name.kind == "xdp"]
+    netmap = [one for one in wanted if one.name.kind != "xdp"]
+    return [
+        *open_xdp_ports(core, kernel, xdp, job.workers, say, copies=copies),
+        *open_netmap_ports(core, kernel, netmap, setting.own, job.workers, say),
+    ]
 
 
-def _addresses_of_inputs(kernel: Kernel, found: Sequence[Candidate]) -> tuple[Prefix, ...]:
+def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ...]:
+    """What the kernel has there. Who has no interface has none; who names one that is not there hears of that later."""
+    interfaces = {name.interface for name in names}
     return tuple(
         Prefix(address.family, address.value, ADDRESS_BITS[address.family])
-        for candidate in found
-        if candidate.rx
-        for address, _ in kernel.addresses(candidate.link.index)
+        for link in kernel.links()
+        if link.name in interfaces
+        for address, _ in kernel.addresses(link.index)
     )
+
+
+# ---- what cannot be ----
 
 
 def _refuse_cpus(job: Run) -> None:
@@ -136,11 +139,11 @@ def _refuse_cpus(job: Run) -> None:
 
 
 def _refuse_halves(ports: Sequence[Port], setting: Setting) -> None:
-    if not any(port.rx for port in ports) or not any(port.tx for port in ports):
-        way = "come in by" if not any(port.rx for port in ports) else "leave by"
+    if not any(port.is_in for port in ports) or not any(port.is_out for port in ports):
+        way = "come in by" if not any(port.is_in for port in ports) else "leave by"
         raise GfwdError(f"error: there is no port that datagrams could {way}")
     if not setting.own:
-        inputs = " or ".join(str(port) for port in ports if port.rx)
+        inputs = " or ".join(str(port) for port in ports if port.is_in)
         raise GfwdError(
             f"error: no address on {inputs}, so nothing can be for gfwd; give the interface one, or say which are "
             "gfwd's: --address 192.0.2.1"
@@ -148,13 +151,19 @@ def _refuse_halves(ports: Sequence[Port], setting: Setting) -> None:
 
 
 def _workers(core: Core, ports: Sequence[Port], job: Run) -> list[Worker]:
-    """RX queues are dealt out in turn; each worker has its own TX queue on every port."""
-    rx = [(port.number, queue) for port in ports for queue in range(port.rx)]
+    """RX rings are dealt out in turn; each worker has its own TX ring on every port."""
+    rx = [(port.number, ring) for port in ports for ring in range(port.rx)]
+    hosts = [port.host for port in ports if port.host is not None]
     if len(rx) < job.workers:
         raise UsageError(
             f"--workers: error: {job.workers} workers, and {len(rx)} RX queues in all; each needs one of its own"
         )
+    if hosts and job.workers > 1:
+        raise UsageError("--workers: error: the host stack has one ring, so one worker has to do; or leave out the *")
     return [
-        core.worker(rx[number :: job.workers], [(port.number, number) for port in ports if port.tx])
+        core.worker(
+            [*rx[number :: job.workers], *((host, 0) for host in hosts)],
+            [*((port.number, number) for port in ports if port.tx), *((host, 0) for host in hosts)],
+        )
         for number in range(job.workers)
     ]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from gfwd.daemon.xdp_ports import Port
+from gfwd.daemon.ports import Port
 from gfwd.l2.routes import Route, next_hop
 from gfwd.plan.blueprint import Hop
 from gfwd.rules.model import Address
@@ -32,7 +32,8 @@ class Ways:
 
     def __init__(self, router: Router, ports: Sequence[Port], slots: int, fixed: Collection[Address]) -> None:
         self._router = router
-        self._out = {port.link.index: port.number for port in ports if port.tx}
+        self._out = {port.link.index: port.number for port in ports if port.is_out}
+        self._bare = [port.number for port in ports if port.is_out and port.is_bare]
         self._fixed = fixed
         self._free = deque(range(slots))
         self.slots: dict[NextHop, int] = {}
@@ -68,4 +69,5 @@ class Ways:
         # Whoever names its MAC says that it is on the wire, and needs no route to say so. With several, which one?
         if destination in self._fixed and len(self._out) == 1:
             return NextHop(next(iter(self._out.values())), destination)
-        return None
+        # Of a pipe or a VALE switch the host has no routes: who is there, is there at once.
+        return NextHop(self._bare[0], destination) if len(self._bare) == 1 else None

@@ -1,13 +1,13 @@
 """AF_XDP ports: the interfaces that the operator names, looked at, and opened in a core."""
 
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import strerror
-from typing import NamedTuple
 
-from gfwd.daemon.interface import Interface
+from gfwd.daemon.port_name import PortName
+from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link
 from gfwd.native import core
@@ -17,98 +17,89 @@ _HEADROOM = core.XDP_HEADROOM
 _ETHERNET_BYTES = 14 + 2 * 4  # header, and two VLAN tags
 _MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
 
-Say = Callable[[str], None]
-
-
-class Wanted(NamedTuple):
-    """What an interface is for."""
-
-    interface: Interface
-    is_in: bool
-    is_out: bool
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An interface that can be opened. rx, tx: queues that gfwd will have of it; 0 where it has no use for them."""
 
-    interface: Interface
+    name: PortName
     link: Link
+    is_out: bool
     rx: int
     tx: int
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """An open interface. number: the core's. mode: how it runs, for people."""
-
-    number: int
-    interface: Interface
-    link: Link
-    rx: int
-    tx: int
-    mode: str
-
-    def __str__(self) -> str:
-        return str(self.interface)
-
-
-def candidates(kernel: Kernel, wanted: Iterable[Wanted], workers: int, say: Say) -> list[Candidate]:
-    """Those that are fit to be opened; of the others, `say` hears why they are not."""
-    found = []
-    for one in wanted:
-        try:
-            found.append(_candidate(kernel, one, workers))
-        except GfwdError as error:
-            say(str(error))
-    return found
 
 
 def _candidate(kernel: Kernel, wanted: Wanted, workers: int) -> Candidate:
-    interface = wanted.interface
-    name = interface.name
+    port, name = wanted.name, wanted.name.name
     rx, tx = core.xdp_queues(name)  # says so where there is no AF_XDP, or no such interface
     link = kernel.link(name)
     if not link.is_up:
-        raise GfwdError(f"{interface}: error: the interface is down; bring it up: ip link set dev {name} up")
+        raise GfwdError(f"{port}: error: the interface is down; bring it up: ip link set dev {name} up")
     if len(link.mac) != 6:
-        raise GfwdError(f"{interface}: error: the interface is not Ethernet")
+        raise GfwdError(f"{port}: error: the interface is not Ethernet")
     if wanted.is_in and rx > core.PORTS_MAX * workers:
         raise GfwdError(
-            f"{interface}: error: {rx} RX queues, and a worker reads up to {core.PORTS_MAX}; give it fewer "
+            f"{port}: error: {rx} RX queues, and a worker reads up to {core.PORTS_MAX}; give it fewer "
             f"(ethtool -L {name}), or use more workers (--workers)"
         )
     if wanted.is_out and tx < workers:
         raise GfwdError(
-            f"{interface}: error: {workers} workers need a TX queue each, and it has {tx}; give it more "
+            f"{port}: error: {workers} workers need a TX queue each, and it has {tx}; give it more "
             f"(ethtool -L {name}), or use fewer (--workers {tx})"
         )
-    return Candidate(interface, link, rx if wanted.is_in else 0, workers if wanted.is_out else 0)
+    return Candidate(port, link, wanted.is_out, rx if wanted.is_in else 0, workers if wanted.is_out else 0)
 
 
-def open_ports(its: core.Core, wanted: Sequence[Candidate], say: Say, *, copies: bool) -> list[Port]:
+def open_xdp_ports(
+    its: core.Core, kernel: Kernel, asked: Iterable[Wanted], workers: int, say: Say, *, copies: bool
+) -> list[Port]:
     """Those that could be opened, in one memory; of the others, `say` hears why not, once all have been tried.
 
     Raises NeedsCopies where a driver cannot share zero-copy memory with the others: a new core with `copies` can.
     """
+    wanted: list[Candidate] = []
+    ports: list[Port] = []
+    remarks: list[str] = []
+    for one_asked in asked:
+        try:
+            wanted.append(_candidate(kernel, one_asked, workers))
+        except GfwdError as error:
+            remarks.append(str(error))
+    if wanted:
+        ports = _open(its, wanted, remarks, copies=copies)
+    for remark in remarks:
+        say(remark)
+    return ports
+
+
+def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, copies: bool) -> list[Port]:
     _allow_locked_memory()
     longest = max(candidate.link.mtu for candidate in wanted) + _ETHERNET_BYTES
     buffer = next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
     umem = its.umem(sum(max(one.rx, one.tx) for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
-    ports, remarks = [], []
+    ports = []
     for one in wanted:
         try:
-            number = its.port_xdp(umem, one.interface.name, one.rx, one.tx)
+            number = its.port_xdp(umem, one.name.name, one.rx, one.tx)
         except core.NeedsCopies:
             raise
         except GfwdError as error:
             remarks.append(str(error))
             continue
         state = its.xdp(number)
-        ports.append(Port(number, one.interface, one.link, one.rx, one.tx, _mode(state)))
-        remarks += [f"{one.interface}: warning: {warning}" for warning in _warnings(one, state, buffer - _HEADROOM)]
-    for remark in remarks:
-        say(remark)
+        ports.append(
+            Port(
+                number=number,
+                name=one.name,
+                link=one.link,
+                is_in=one.rx > 0,
+                is_out=one.is_out,
+                rx=one.rx,
+                tx=one.tx,
+                mode=_mode(state),
+            )
+        )
+        remarks += [f"{one.name}: warning: {warning}" for warning in _warnings(one, state, buffer - _HEADROOM)]
     return ports
 
 
@@ -126,7 +117,7 @@ def _mode(state: core.XdpPort) -> str:
 
 
 def _warnings(one: Candidate, state: core.XdpPort, frame_max: int) -> list[str]:
-    name, mtu = one.interface.name, one.link.mtu
+    name, mtu = one.name.name, one.link.mtu
     found = []
     if not state.is_native:
         advice = f"; its MTU of {mtu} may be too large: ip link set dev {name} mtu 1500" if mtu > _MTU_IN_A_PAGE else ""

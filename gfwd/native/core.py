@@ -5,8 +5,8 @@ Names, limits and sizes are asked from C (fw_abi.h), never written down again he
 """
 
 import os
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from threading import Lock
@@ -472,6 +472,16 @@ class Worker:
     def stop(self) -> None:
         """End `run()`, from any thread."""
         lib.fw_worker_stop(self._handle)
+
+    def fileno(self) -> int:
+        """Becomes readable when frames were punted; `punted()` takes them."""
+        return int(lib.fw_worker_bell(self._handle))
+
+    def punted(self) -> Iterator[Record]:
+        """All frames for Python, oldest first."""
+        with suppress(BlockingIOError):
+            os.read(self.fileno(), 4096)
+        return iter(self.take_punted, None)
 
     def take_punted(self) -> Record | None:
         """The oldest frame for Python, if any."""

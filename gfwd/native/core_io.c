@@ -23,6 +23,12 @@ take_record(struct fw_ring *ring, struct fw_record *record, uint8_t *frame, uint
 }
 
 int
+fw_worker_bell(struct fw_worker *w)
+{
+	return w->bell[0];
+}
+
+int
 fw_punt_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
 {
 	return take_record(&w->tx.punt, record, frame, room);

@@ -322,6 +322,8 @@ int fw_worker_run(struct fw_worker *worker);
 void fw_worker_stop(struct fw_worker *worker);
 void fw_worker_wake(struct fw_worker *worker);
 
+/* Becomes readable when frames were punted; to be read empty before they are taken. */
+int fw_worker_bell(struct fw_worker *worker);
 /* Rings between a worker and Python: length of the frame, or -1: none. One thread on Python's side of each. */
 int fw_punt_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
 int fw_tap_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);

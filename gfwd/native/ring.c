@@ -51,6 +51,12 @@ ring_peek(const struct fw_ring *r, const uint8_t **frame)
 	return (const struct fw_record *)(const void *)slot;
 }
 
+bool
+ring_is_empty(const struct fw_ring *r)
+{
+	return r->head == __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+}
+
 void
 ring_pop(struct fw_ring *r)
 {

@@ -25,5 +25,7 @@ bool ring_put(struct fw_ring *, const struct fw_record *head, const uint8_t *fra
 /* The oldest record and its frame, valid until ring_pop(); NULL: empty. */
 const struct fw_record *ring_peek(const struct fw_ring *, const uint8_t **frame);
 void ring_pop(struct fw_ring *);
+/* For the writer: has the reader taken all? */
+bool ring_is_empty(const struct fw_ring *);
 
 #endif

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "transmit.h"
 
 /* ---- one copy of a frame, to one target ---- */
@@ -102,7 +104,16 @@ punt(struct fw_transmitter *tx, const struct fw_queue *in, const struct fw_frame
 {
 	struct fw_record head = { .time = frame->time, .bytes = frame->len, .port = in->port, .rule = FW_NONE };
 
-	return ring_put(&tx->punt, &head, frame->data) ? FW_PUNT : FW_DROP_PUNT_FULL;
+	bool was_empty = ring_is_empty(&tx->punt);
+
+	if (!ring_put(&tx->punt, &head, frame->data))
+		return FW_DROP_PUNT_FULL;
+	if (was_empty) {
+		ssize_t n = write(tx->punt_bell, "", 1);	/* never blocks; a full pipe rings already */
+
+		(void)n;
+	}
+	return FW_PUNT;
 }
 
 /* Card and host stack get from each other what is not ours, as it came. Forwarding never waits for either. */

@@ -17,6 +17,7 @@ struct fw_transmitter {
 	uint32_t n_ports;
 	struct fw_waiting waiting;
 	struct fw_ring punt;
+	int punt_bell;			/* a byte is written here when the punt ring is no longer empty */
 	struct fw_ring tap;
 	uint32_t tap_turn;
 };

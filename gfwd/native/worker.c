@@ -293,16 +293,24 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 }
 
 static bool
-open_wake_pipe(struct fw_worker *w)
+open_pipe(int ends[2])
 {
-	if (pipe(w->wake) != 0) {
-		w->wake[0] = w->wake[1] = -1;
+	if (pipe(ends) != 0) {
+		ends[0] = ends[1] = -1;
 		return false;
 	}
 	for (unsigned i = 0; i < 2; i++)
-		if (fcntl(w->wake[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(w->wake[i], F_SETFD, FD_CLOEXEC) != 0)
+		if (fcntl(ends[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(ends[i], F_SETFD, FD_CLOEXEC) != 0)
 			return false;
 	return true;
+}
+
+static void
+close_pipe(const int ends[2])
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
 }
 
 struct fw_worker *
@@ -317,7 +325,8 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->core = core;
 	w->published = published;
 	w->tx.neighbours = neighbours;
-	if (!open_wake_pipe(w) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
+	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
+	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
 	    !waiting_init(&w->tx.waiting, limits) ||
 	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
@@ -325,6 +334,7 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 		worker_free(w);
 		return NULL;
 	}
+	w->tx.punt_bell = w->bell[1];
 	w->tx.exporters = w->matcher.exporter_counts;
 	return w;
 }
@@ -339,10 +349,8 @@ worker_free(struct fw_worker *w)
 			w->tx.egress[i]->queue->taken = false;
 		free(w->tx.egress[i]);
 	}
-	if (w->wake[0] >= 0)
-		close(w->wake[0]);
-	if (w->wake[1] >= 0)
-		close(w->wake[1]);
+	close_pipe(w->wake);
+	close_pipe(w->bell);
 	match_free(&w->matcher);
 	stats_free(&w->stats);
 	waiting_free(&w->tx.waiting);

@@ -18,6 +18,7 @@ struct fw_worker {
 	bool stopping;
 	struct fw_queue *blocked_by;	/* in the last round, frames stayed where they came in: no room here; NULL: none did */
 	int wake[2];			/* a pipe: a byte in it ends a sleep */
+	int bell[2];			/* a pipe: a byte in it tells Python of punted frames */
 
 	_Alignas(FW_CACHE_LINE) struct fw_matcher matcher;
 	struct fw_transmitter tx;
