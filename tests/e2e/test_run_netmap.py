@@ -1,4 +1,4 @@
-"""gfwd run on netmap, where there is none: each port says so in a line. With netmap, docs/netmap.md has what was shown."""
+"""gfwd run on netmap where there is none: each port says so. What was shown with netmap stands in docs/netmap.md."""
 
 from __future__ import annotations
 
