@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gfwd.daemon import names, signals
+from gfwd.daemon import card, names, signals
 from gfwd.daemon.forwarder import Forwarder, Report, Setting
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.port_name import PortName
@@ -72,14 +72,23 @@ def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
         addresses = names.addresses(job.rules.collectors())
         names.refuse_own(job.rules.path, own, addresses)
         setting = Setting(rules=job.rules, own=own, listen=listen, addresses=addresses, macs=job.macs)
-        try:
-            return _forward(job, setting, kernel, say, show, copies=False)
-        except NeedsCopies:
-            return _forward(job, setting, kernel, say, show, copies=True)
+        not_the_kernels = bool(set(own) - set(_addresses_of(kernel, job.inputs)))
+        with signals.Signals() as heard, card.in_order(_wanted(job), say, promiscuous=not_the_kernels):
+            try:
+                return _forward(job, setting, kernel, heard, say, show, copies=False)
+            except NeedsCopies:
+                return _forward(job, setting, kernel, heard, say, show, copies=True)
 
 
 def _forward(
-    job: Run, setting: Setting, kernel: Kernel, say: Say, show: Callable[[Report], None], *, copies: bool
+    job: Run,
+    setting: Setting,
+    kernel: Kernel,
+    heard: signals.Signals,
+    say: Say,
+    show: Callable[[Report], None],
+    *,
+    copies: bool,
 ) -> Outcome:
     space = RuleSpace(setting.rules)
     limits = Limits(
@@ -93,7 +102,7 @@ def _forward(
         workers = _workers(core, ports, job)
         forwarder = Forwarder(setting, space, kernel, core, ports, workers, say)
         forwarder.follow_routes()
-        with signals.Signals() as heard, Threads(workers, job.cpus) as threads:
+        with Threads(workers, job.cpus) as threads:
             forwarder.serve(threads, heard, show)
             threads.stop()
             forwarder.drain()
@@ -103,14 +112,17 @@ def _forward(
 
 
 def _open(core: Core, kernel: Kernel, job: Run, setting: Setting, say: Say, *, copies: bool) -> list[Port]:
-    wanted = [
-        Wanted(name, name in job.inputs, name in job.outputs) for name in dict.fromkeys((*job.inputs, *job.outputs))
-    ]
-    xdp = [one for one in wanted if one.name.kind == "xdp"]
-    netmap = [one for one in wanted if one.name.kind != "xdp"]
+    xdp = [one for one in _wanted(job) if one.name.kind == "xdp"]
+    netmap = [one for one in _wanted(job) if one.name.kind != "xdp"]
     return [
         *open_xdp_ports(core, kernel, xdp, job.workers, say, copies=copies),
         *open_netmap_ports(core, kernel, netmap, setting.own, job.workers, say),
+    ]
+
+
+def _wanted(job: Run) -> list[Wanted]:
+    return [
+        Wanted(name, name in job.inputs, name in job.outputs) for name in dict.fromkeys((*job.inputs, *job.outputs))
     ]
 
 

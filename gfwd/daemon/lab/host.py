@@ -4,21 +4,17 @@ Every host is a network namespace without a name, so all of it is gone when the 
 """
 
 import socket
-import struct
-from array import array
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from fcntl import ioctl
 from pathlib import Path
 
+from gfwd.daemon import offloads
 from gfwd.daemon.namespaces import Namespace
 from gfwd.errors import GfwdError
 
 MTU = 1_500
 """Bytes of the longest IP packet that a cable carries."""
 
-_SIOCETHTOOL = 0x8946  # linux/sockios.h
-_ETHTOOL_STXCSUM = 0x17  # linux/ethtool.h
 _SCOPE_LINK = 253  # linux/rtnetlink.h: the destination itself is on the cable
 
 # New interfaces start with what the machine's own namespace has in `default`. Here a sender may be anybody: gfwd keeps
@@ -97,10 +93,8 @@ class Host(AbstractContextManager["Host"]):
         """Before a packet leaves, as on a wire: a veth would carry the checksums of local sockets unfinished, and only
         another socket of this machine does not mind.
         """
-        wish = array("B", struct.pack("=II", _ETHTOOL_STXCSUM, 0))  # struct ethtool_value
-        request = struct.pack("16sP8x", interface.encode(), wish.buffer_info()[0])  # struct ifreq
-        with self.namespace.socket() as anything:
-            ioctl(anything, _SIOCETHTOOL, request)
+        with self.namespace.inside():
+            offloads.set_features(interface, dict.fromkeys(offloads.TX_CHECKSUM.features, False))
 
     def _up(self, interface: str) -> None:
         self._netlink.link("set", index=self._index(interface), state="up")
