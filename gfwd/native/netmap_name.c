@@ -37,8 +37,7 @@ parse_suffix(struct nm_name *n, const char *at)
 	}
 	if (*at == '\0')
 		return true;
-	at++;
-	if (!ring_number(&at, &n->first_ring))
+	if (*at++ != '-' || !ring_number(&at, &n->first_ring))
 		return false;
 	n->last_ring = n->first_ring;
 	if (*at == '-') {

@@ -1,10 +1,19 @@
 #include "nmring.h"
 
+/* netmap keeps buffers 0 and 1 for itself; a slot that it found in disorder names 0. */
+#define FIRST_BUFFER 2
+
+static inline bool
+is_buffer(const struct fw_nmring *r, uint32_t buf)
+{
+	return buf - FIRST_BUFFER < r->n_buffers - FIRST_BUFFER;
+}
+
 /* A slot's buffer and length are only taken over when both lie inside the region. */
 static inline bool
 is_sound(const struct fw_nmring *r, const struct netmap_slot *slot)
 {
-	return slot->buf_idx < r->n_buffers && slot->len <= r->queue.buffer_bytes && (slot->flags & NS_MOREFRAG) == 0;
+	return is_buffer(r, slot->buf_idx) && slot->len <= r->queue.buffer_bytes && (slot->flags & NS_MOREFRAG) == 0;
 }
 
 /* How many slots are ours, up to max; the card is asked only when fewer than `enough` are. */
@@ -13,10 +22,13 @@ ring_space(struct fw_nmring *r, unsigned enough, unsigned max)
 {
 	unsigned n = nm_ring_space(r->ring);
 
-	if (n < enough) {
+	/* A tail outside of the ring is not one: sync() finds out what is wrong. */
+	if (n < enough || unlikely(r->ring->tail >= r->queue.slots)) {
 		r->sync(r);
 		n = nm_ring_space(r->ring);
 	}
+	if (unlikely(r->is_broken))
+		return 0;
 	return n < max ? n : max;
 }
 
@@ -35,18 +47,23 @@ advance(const struct netmap_ring *ring, uint32_t s, unsigned n)
 
 /* ---- receiving ---- */
 
-static void
-take(const struct fw_nmring *r, const struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n)
+/* The last slot of a frame in several looks like a frame of its own, and is none. Whether the slot after these would be one. */
+static bool
+take(const struct fw_nmring *r, const struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n,
+    bool is_continued)
 {
 	for (unsigned i = 0; i < n; i++) {
 		uint8_t *data = queue_buffer(&r->queue, slots[i].buf_idx);
 
 		frames[i] = (struct fw_frame){ .data = data, .buf = slots[i].buf_idx, .len = slots[i].len };
-		if (unlikely(!is_sound(r, &slots[i])))
+		if (unlikely(is_continued || !is_sound(r, &slots[i]))) {
 			frames[i].len = FW_FRAME_TOO_BIG;
-		else
+			is_continued = (slots[i].flags & NS_MOREFRAG) != 0;
+		} else {
 			__builtin_prefetch(data);
+		}
 	}
+	return is_continued;
 }
 
 static unsigned
@@ -56,8 +73,7 @@ nmring_rx(struct fw_queue *q, struct fw_frame *frames, unsigned max)
 	struct netmap_ring *ring = r->ring;
 	unsigned n = ring_space(r, 1, max), first = run(ring, ring->head, n);
 
-	take(r, &ring->slot[ring->head], frames, first);
-	take(r, ring->slot, frames + first, n - first);
+	take(r, ring->slot, frames + first, n - first, take(r, &ring->slot[ring->head], frames, first, r->is_continued));
 	if (r->times != NULL)
 		for (unsigned i = 0; i < n; i++)
 			frames[i].time = r->times[advance(ring, ring->head, i)];
@@ -78,9 +94,13 @@ give_back(struct netmap_slot *restrict slots, const struct fw_frame *restrict fr
 static void
 nmring_rx_done(struct fw_queue *q, const struct fw_frame *frames, unsigned n)
 {
-	struct netmap_ring *ring = ((struct fw_nmring *)q)->ring;
+	struct fw_nmring *r = (struct fw_nmring *)q;
+	struct netmap_ring *ring = r->ring;
 	unsigned first = run(ring, ring->head, n);
 
+	if (n == 0)
+		return;
+	r->is_continued = (ring->slot[advance(ring, ring->head, n - 1)].flags & NS_MOREFRAG) != 0;
 	give_back(&ring->slot[ring->head], frames, first);
 	give_back(ring->slot, frames + first, n - first);
 	ring->head = ring->cur = advance(ring, ring->head, n);
@@ -95,11 +115,16 @@ nmring_room(struct fw_queue *q, unsigned wanted)
 }
 
 static void
-exchange(struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n)
+exchange(struct fw_nmring *r, struct netmap_slot *restrict slots, struct fw_frame *restrict frames, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t given_back = slots[i].buf_idx;
 
+		/* Nobody could write into that. The frame keeps its buffer, and is lost, as is the ring. */
+		if (unlikely(!is_buffer(r, given_back))) {
+			r->is_broken = true;
+			continue;
+		}
 		slots[i].buf_idx = frames[i].buf;
 		slots[i].len = (uint16_t)frames[i].len;
 		slots[i].flags = NS_BUF_CHANGED;
@@ -114,8 +139,8 @@ nmring_send(struct fw_queue *q, struct fw_frame *frames, unsigned n)
 	struct netmap_ring *ring = r->ring;
 	unsigned first = run(ring, ring->head, n);
 
-	exchange(&ring->slot[ring->head], frames, first);
-	exchange(ring->slot, frames + first, n - first);
+	exchange(r, &ring->slot[ring->head], frames, first);
+	exchange(r, ring->slot, frames + first, n - first);
 	if (r->times != NULL)
 		for (unsigned i = 0; i < n; i++)
 			r->times[advance(ring, ring->head, i)] = frames[i].time;

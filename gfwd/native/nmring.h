@@ -14,6 +14,8 @@ struct fw_nmring {
 	struct netmap_ring *ring;
 	uint32_t n_buffers;		/* a slot that names a higher number is not believed */
 	uint64_t *times;		/* per slot, ns since 1970; NULL: this port does not stamp */
+	bool is_broken;			/* what the ring says is not believed any more: no frames, no room */
+	bool is_continued;		/* RX: the slot before the next one was not the last of its frame */
 	/* Gives the slots before ring->head to the card, and takes what it has ready: moves ring->tail. */
 	void (*sync)(struct fw_nmring *);
 };

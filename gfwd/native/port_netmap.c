@@ -16,6 +16,7 @@
 /* Syncs without any progress, after which a TX ring counts as left alone: the card tells of what it has sent when it likes. */
 #define OWING_SYNCS 64
 #define CLOSING_MS 100
+#define BROKEN "its ring in netmap's memory is broken"
 
 struct nm_queue {
 	struct fw_nmring nm;		/* first: a struct fw_nmring * is also a struct nm_queue * */
@@ -39,6 +40,8 @@ struct netmap_port {
 	struct fw_port port;
 	struct nm_name name;
 	struct nm_region *region;
+	uint32_t card_rx;		/* a card's rings, whether they are ours or not */
+	uint32_t card_tx;
 	struct nm_opened *opened;
 	unsigned n_opened;
 	struct nm_queue *rx;
@@ -56,8 +59,8 @@ fail(struct nm_queue *q, const char *what)
 
 	if (error[0] == '\0')
 		snprintf(error, FW_ERROR_BYTES, "%s", what);
+	q->nm.is_broken = true;
 	__atomic_store_n(&q->nm.queue.failed, true, __ATOMIC_RELEASE);
-	/* What it says of its ring is not believed any more: there is nothing to take, and no room. */
 }
 
 /* False: the port is broken. */
@@ -65,17 +68,19 @@ static bool
 sync_ring(struct nm_queue *q, unsigned long request)
 {
 	const struct netmap_ring *ring = q->nm.ring;
+	uint32_t head = ring->head;
 
-	if (q->nm.queue.failed)
-		return false;
-	if (nm_system->ioctl(q->fd, request, NULL) != 0) {
+	if (__atomic_load_n(&q->nm.queue.failed, __ATOMIC_RELAXED))
+		q->nm.is_broken = true;	/* somebody else has found out */
+	else if (q->nm.is_broken)
+		fail(q, BROKEN);
+	else if (nm_system->ioctl(q->fd, request, NULL) != 0)
 		fail(q, errno == ENXIO || errno == EIO ? "netmap has lost the interface" : strerror(errno));
-		return false;
-	}
-	if (ring->head < ring->num_slots && ring->tail < ring->num_slots && ring->num_slots == q->nm.queue.slots)
-		return true;
-	fail(q, "its ring in netmap's memory is broken");
-	return false;
+	else if (ring->head >= ring->num_slots || ring->tail >= ring->num_slots || ring->num_slots != q->nm.queue.slots)
+		fail(q, BROKEN);
+	else if (ring->head != head)	/* frames would be sent, or received, a second time */
+		fail(q, "netmap found its ring in disorder: another program writes into it");
+	return !q->nm.is_broken;
 }
 
 static void
@@ -165,7 +170,34 @@ explain_register(const struct nm_name *name, char *error)
 }
 
 static bool
-registered(struct nm_opened *o, const struct nm_name *name, uint32_t ring, char *error)
+control(const struct nm_opened *o, const struct nm_name *name, uint16_t type, void *body, char *error)
+{
+	struct nmreq_header header;
+
+	memset(&header, 0, sizeof header);
+	header.nr_version = NETMAP_API;
+	header.nr_reqtype = type;
+	memcpy(header.nr_name, name->name, sizeof header.nr_name);
+	header.nr_body = (uintptr_t)body;
+	return nm_system->ioctl(o->fd, NIOCCTRL, &header) == 0 || explain_register(name, error);
+}
+
+/* How many rings the card has. Who opens the first one is told then; for another one that must be known before. */
+static bool
+ask_card(struct netmap_port *p, const struct nm_opened *o, char *error)
+{
+	struct nmreq_port_info_get info;
+
+	memset(&info, 0, sizeof info);
+	if (!control(o, &p->name, NETMAP_REQ_PORT_INFO_GET, &info, error))
+		return false;
+	p->card_rx = info.nr_rx_rings;
+	p->card_tx = info.nr_tx_rings;
+	return true;
+}
+
+static bool
+registered(const struct netmap_port *p, struct nm_opened *o, uint32_t ring, char *error)
 {
 	static const uint32_t modes[] = {
 		[NM_CARD] = NR_REG_ONE_NIC,
@@ -173,20 +205,19 @@ registered(struct nm_opened *o, const struct nm_name *name, uint32_t ring, char 
 		[NM_PIPE] = NR_REG_ALL_NIC,
 		[NM_VALE] = NR_REG_ALL_NIC,
 	};
-	struct nmreq_header header;
 
-	memset(&header, 0, sizeof header);
 	memset(&o->req, 0, sizeof o->req);
-	header.nr_version = NETMAP_API;
-	header.nr_reqtype = NETMAP_REQ_REGISTER;
-	memcpy(header.nr_name, name->name, sizeof header.nr_name);
-	header.nr_body = (uintptr_t)&o->req;
-	o->req.nr_mode = modes[name->kind];
+	o->req.nr_mode = modes[p->name.kind];
 	o->req.nr_ringid = (uint16_t)ring;
 	o->req.nr_extra_bufs = FW_SPARES;
 	/* Else two programs may have the same rings, and each undo what the other does. */
 	o->req.nr_flags = NR_EXCLUSIVE;
-	return nm_system->ioctl(o->fd, NIOCCTRL, &header) == 0 || explain_register(name, error);
+	/* Where a card has fewer rings of one direction, netmap would give the first one of these instead, and then it is busy. */
+	if (p->name.kind == NM_CARD && ring > 0 && ring >= p->card_tx)
+		o->req.nr_flags |= NR_RX_RINGS_ONLY;
+	else if (p->name.kind == NM_CARD && ring > 0 && ring >= p->card_rx)
+		o->req.nr_flags |= NR_TX_RINGS_ONLY;
+	return control(o, &p->name, NETMAP_REQ_REGISTER, &o->req, error);
 }
 
 static struct nm_region *
@@ -228,8 +259,12 @@ open_rings(struct netmap_port *p, struct nm_region **regions, uint32_t ring, cha
 	if (o->fd < 0)
 		return explain_device(error);
 	p->n_opened++;
-	if (!registered(o, &p->name, ring, error))
+	if (p->n_opened == 1 && ring > 0 && !ask_card(p, o, error))
 		return false;
+	if (!registered(p, o, ring, error))
+		return false;
+	p->card_rx = o->req.nr_rx_rings;
+	p->card_tx = o->req.nr_tx_rings;
 	region = mapped(regions, o, error);
 	if (region == NULL)
 		return false;
@@ -308,11 +343,12 @@ take_extra(struct nm_opened *o, struct nm_queue *q)
 static void
 give_extra_back(struct nm_opened *o)
 {
-	uint32_t *head = (uint32_t *)(uintptr_t)&o->nifp->ni_bufs_head;
+	uint32_t *head;
 	struct fw_queue *q;
 
 	if (o->tx == NULL)
 		return;
+	head = (uint32_t *)(uintptr_t)&o->nifp->ni_bufs_head;
 	q = &o->tx->nm.queue;
 	while (q->n_spares > 0) {
 		uint32_t buf = q->spares[--q->n_spares];
@@ -445,11 +481,8 @@ open_all(struct netmap_port *p, struct nm_region **regions, char *error)
 			return false;
 		if (p->name.kind != NM_CARD)
 			return true;
-		if (last == UINT32_MAX) {
-			const struct nmreq_register *req = &p->opened[0].req;
-
-			last = (req->nr_rx_rings > req->nr_tx_rings ? req->nr_rx_rings : req->nr_tx_rings) - 1U;
-		}
+		if (last == UINT32_MAX)
+			last = (p->card_rx > p->card_tx ? p->card_rx : p->card_tx) - 1U;
 	} while (ring++ < last && p->n_opened < FW_PORTS_MAX);
 	return true;
 }
@@ -458,6 +491,7 @@ struct fw_port *
 port_netmap_new(struct nm_region **regions, uint32_t number, const char *name, char *error)
 {
 	struct netmap_port *p = port_alloc(number);
+	struct nm_region *before = *regions;
 
 	if (p == NULL) {
 		snprintf(error, FW_ERROR_BYTES, "no memory left");
@@ -466,6 +500,14 @@ port_netmap_new(struct nm_region **regions, uint32_t number, const char *name, c
 	if (nm_name_parse(&p->name, name, error) && open_all(p, regions, error))
 		return &p->port;
 	netmap_free(&p->port);
+	/* A mapping keeps what was opened open, also when its descriptor is closed. */
+	while (*regions != before) {
+		struct nm_region *its = *regions;
+
+		*regions = its->next;
+		its->next = NULL;
+		nm_regions_free(its);
+	}
 	return NULL;
 }
 

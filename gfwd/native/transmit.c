@@ -130,7 +130,7 @@ pass(const struct burst *b, unsigned i)
 	if (frame->len > e->queue->frame_max)
 		return FW_DROP_TOO_BIG;
 	if (egress_room(e, 1) == 0)
-		return FW_DROP_HOST_FULL;
+		return e->queue->failed ? FW_DROP_PORT_FAILED : FW_DROP_HOST_FULL;
 	if (e->queue->buffers == b->in->buffers)
 		egress_add(e, frame);
 	else

@@ -21,6 +21,9 @@ Harness = Callable[..., str]
 HERE = Path("tests/native")
 # The sanitized core's own folder: with the same flags its objects are the same, and are made once.
 FOLDER = native.CACHE / "sanitized"
+# What some programs are made of besides their own source.
+NETMAP = [f"netmap_{part}.c" for part in ("kernel", "memory", "devices", "register", "sync")]
+MORE_SOURCES = {"netmap_port": NETMAP, "netmap_forward": NETMAP}
 # A compiler, and a program with its own sanitizers, need none preloaded.
 PLAIN = {"LD_PRELOAD": ""}
 
@@ -50,7 +53,7 @@ def harness() -> Callable[[str], Harness]:
 
 
 def build(name: str) -> Path:
-    """The program's path; its source is name.c."""
+    """The program's path; its source is name.c, and MORE_SOURCES."""
     compiler = tuple(shlex.split(os.environ.get("CC", "cc")))
     with native.building(native.CACHE), native.building(FOLDER):
         toolchain = native.Toolchain(
@@ -61,6 +64,6 @@ def build(name: str) -> Path:
             environment=PLAIN,
         )
         objects = toolchain.compile_core()
-        source = HERE / f"{name}.c"
-        inputs = [source, *native.find(HERE, "*.h"), *native.headers(), *objects]
-        return toolchain.make(name, [*native.WARNINGS, str(source), *map(str, objects)], inputs)
+        its = [HERE / source for source in (f"{name}.c", *MORE_SOURCES.get(name, ()))]
+        inputs = [*its, *native.find(HERE, "*.h"), *native.headers(), *objects]
+        return toolchain.make(name, [*native.WARNINGS, *map(str, its), *map(str, objects)], inputs)
