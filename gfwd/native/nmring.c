@@ -9,11 +9,12 @@ is_buffer(const struct fw_nmring *r, uint32_t buf)
 	return buf - FIRST_BUFFER < r->n_buffers - FIRST_BUFFER;
 }
 
-/* A slot's buffer and length are only taken over when both lie inside the region. */
+/* A slot's buffer and length are only taken over when both lie inside the region, and the whole frame lies in them. */
 static inline bool
 is_sound(const struct fw_nmring *r, const struct netmap_slot *slot)
 {
-	return is_buffer(r, slot->buf_idx) && slot->len <= r->queue.buffer_bytes && (slot->flags & NS_MOREFRAG) == 0;
+	return is_buffer(r, slot->buf_idx) && slot->len <= r->queue.buffer_bytes &&
+	    (slot->flags & (NS_MOREFRAG | NS_INDIRECT)) == 0;
 }
 
 /* How many slots are ours, up to max; the card is asked only when fewer than `enough` are. */

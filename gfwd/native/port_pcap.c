@@ -41,8 +41,8 @@ sync_in(struct fw_nmring *nm)
 			p->is_read = true;
 			break;
 		}
-		/* netmap's own sign for "more than this buffer holds". */
-		slot->flags = bytes > room ? NS_MOREFRAG : 0;
+		/* Longer than any buffer here: netmap's own sign for a frame that lies elsewhere. */
+		slot->flags = bytes > room ? NS_INDIRECT : 0;
 		slot->len = (uint16_t)(bytes > room ? room : bytes);
 		ring->tail = nm_ring_next(ring, ring->tail);
 	}
