@@ -32,7 +32,6 @@ struct nm_opened {
 	int fd;
 	struct netmap_if *nifp;
 	struct nmreq_register req;
-	uint32_t n_extra;		/* spare buffers that netmap gave for it */
 	struct nm_queue *tx;		/* the queue that has them; NULL: none has */
 };
 

@@ -5,11 +5,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
+
+from tests.e2e import live
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120  # more than any command here takes on a busy machine
@@ -77,3 +79,16 @@ def write(tmp_path) -> Callable[[str, str | bytes], Path]:
         return path
 
     return to_file
+
+
+@pytest.fixture
+def live_network() -> None:
+    """For tests that need root, network namespaces and AF_XDP."""
+    live.require()
+
+
+@pytest.fixture
+def site(gfwd, live_network, tmp_path) -> Iterator[live.Site]:
+    """The least network that gfwd can stand in."""
+    with live.Site(gfwd, tmp_path) as made:
+        yield made

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from gfwd.daemon import interface, offloads
-from tests.e2e.live import BOTH_ARMS, Site, require
+from tests.e2e.live import BOTH_ARMS, Site
 
 TO_NEAR = "* 514 10.1.0.2 A\n"
 CHANGED = "xdp:in0: switched off: rx-vlan-offload; it comes back when gfwd ends"
 PUT_BACK = "xdp:in0: switched off: rx-vlan-offload: left over from a gfwd that did not end properly, put back"
 
 
-@pytest.fixture(autouse=True)
-def linux():
-    require()
-
-
-@pytest.fixture
-def site(gfwd, tmp_path) -> Iterator[Site]:
-    with Site(gfwd, tmp_path) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("live_network")
 
 
 def features(site: Site, name: str = "in0") -> dict[str, offloads.Feature]:

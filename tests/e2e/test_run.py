@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -25,7 +24,6 @@ from tests.e2e.live import (
     Wire,
     cable,
     host,
-    require,
     route,
     udp_counter,
     wait_until,
@@ -38,15 +36,7 @@ from tests.oracle.twin import FORWARDED, PASSED
 TO_NEAR = "* 514 10.1.0.2 A\n"
 
 
-@pytest.fixture(autouse=True)
-def linux():
-    require()
-
-
-@pytest.fixture
-def site(gfwd, tmp_path) -> Iterator[Site]:
-    with Site(gfwd, tmp_path) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("live_network")
 
 
 # ---- every datagram, to the right collectors ----
@@ -330,6 +320,8 @@ def test_what_waits_for_a_neighbour_at_the_end_is_counted(site):
     account = ended.account()
     assert account["received"] == account["copies"]["wanted"] == 10
     assert account["forwarded"] == account["copies"]["sent"] == 0
+    # On a slow machine the neighbour may have been given up by then.
+    assert account["copies"]["pending"] + account["copies"]["drops"]["neighbour_failed"] == 10
 
 
 def test_a_worker_keeps_to_its_cpu(site):

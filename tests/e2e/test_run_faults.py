@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +24,6 @@ from tests.e2e.live import (
     Wire,
     cable,
     host,
-    require,
     route,
     wait_until,
     xdp_programs,
@@ -35,15 +33,7 @@ TO_NEAR = "* 514 10.1.0.2 A\n"
 RESOLVED = "neighbour 10.1.0.2 on xdp:out0 is"
 
 
-@pytest.fixture(autouse=True)
-def linux():
-    require()
-
-
-@pytest.fixture
-def site(gfwd, tmp_path) -> Iterator[Site]:
-    with Site(gfwd, tmp_path) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("live_network")
 
 
 def refused(ended: Ended, status: int, *lines: str) -> None:
