@@ -1,4 +1,5 @@
 #ifdef __linux__
+#include <errno.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include <unistd.h>
 
 #include "bpf.h"
+
+#define LOAD_TRIES 5
 
 static int
 call(enum bpf_cmd command, union bpf_attr *attr)
@@ -59,7 +62,14 @@ bpf_xdp_load(const uint64_t *code, uint32_t n)
 	attr.insn_cnt = n;
 	attr.license = (uintptr_t)licence;
 	memcpy(attr.prog_name, name, sizeof name);
-	return call(BPF_PROG_LOAD, &attr);
+	/* A signal that comes meanwhile ends the kernel's check of the program with EAGAIN. */
+	for (unsigned tries = 0; tries < LOAD_TRIES; tries++) {
+		int fd = call(BPF_PROG_LOAD, &attr);
+
+		if (fd >= 0 || errno != EAGAIN)
+			return fd;
+	}
+	return -1;
 }
 
 int
