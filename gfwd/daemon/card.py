@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from gfwd.daemon import card_record, interface, offloads
+from gfwd.daemon import advice, card_record, interface, offloads
 from gfwd.daemon.card_record import Before
 from gfwd.daemon.offloads import Offload
 from gfwd.daemon.ports import Say, Wanted
@@ -58,7 +58,7 @@ def card(port: str, name: str, off: Sequence[Offload], say: Say, *, promiscuous:
             except OSError as error:
                 say(
                     f"{port}: warning: it cannot be made promiscuous ({error.strerror}), so frames to other MAC "
-                    f"addresses than its own may not come; try: ip link set dev {name} promisc on"
+                    f"addresses than its own may not come; try: {advice.make_promiscuous(name)}"
                 )
         yield
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gfwd.daemon import signals
+from gfwd.daemon import advice, signals
 from gfwd.daemon.accounts import ledger_of
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
@@ -185,10 +185,10 @@ class Forwarder:
     def _tell_of_missing(self, address: Address) -> None:
         out = [port for port in self._ports if port.is_out]
         up = [port for port in out if self._links[port.link.index].is_up]
-        advice = f"; mend it: ip route add {address} via GATEWAY dev {up[0].link.name}" if up else ""
+        mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
         self._say(
             f"collector {self._names_of(address)}: warning: no route leaves by {' or '.join(map(str, out))}, so its "
-            f"copies are dropped (no_collector){advice}"
+            f"copies are dropped (no_collector){mend}"
         )
 
     def _names_of(self, address: Address) -> str:
@@ -290,7 +290,7 @@ class Forwarder:
                 self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
             return
         if not link.is_up and before.is_up:
-            self._say(f"{port}: error: the interface is down; bring it up: ip link set dev {link.name} up")
+            self._say(f"{port}: error: the interface is down; bring it up: {advice.bring_up(link.name)}")
         elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
             self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
             for address in [address for address, hop in self._found.items() if hop is None and not before.is_up]:

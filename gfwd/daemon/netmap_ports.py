@@ -6,6 +6,7 @@ it, which gets what is not gfwd's, and keeps the neighbours.
 
 from collections.abc import Iterable, Sequence
 
+from gfwd.daemon import advice
 from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.errors import GfwdError
@@ -56,7 +57,7 @@ def _link(kernel: Kernel, name: PortName, number: int, own: Sequence[Prefix]) ->
     if link is None:
         raise GfwdError(f"{name}: error: there is no such interface")
     if not link.is_up:
-        raise GfwdError(f"{name}: error: the interface is down; bring it up: ip link set dev {link.name} up")
+        raise GfwdError(f"{name}: error: the interface is down; bring it up: {advice.bring_up(link.name)}")
     if len(link.mac) != _MAC_BYTES:
         raise GfwdError(f"{name}: error: the interface is not Ethernet")
     return link

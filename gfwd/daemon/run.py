@@ -12,7 +12,7 @@ from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
-from gfwd.l2.kernel import Kernel
+from gfwd.l2.kernel import Kernel, open_kernel
 from gfwd.native.core import Core, Limits, NeedsCopies, RunEnd, Worker
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import ADDRESS_BITS, Address, Ports, Prefix, RuleSet
@@ -67,7 +67,7 @@ def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
     signals.ignore_early()
     _refuse_cpus(job)
     listen = listened_on(job.rules, job.listen)
-    with Kernel() as kernel:
+    with open_kernel() as kernel:
         own = job.own or _addresses_of(kernel, job.inputs)
         addresses = names.addresses(job.rules.collectors())
         names.refuse_own(job.rules.path, own, addresses)
@@ -141,9 +141,13 @@ def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ..
 
 
 def _refuse_cpus(job: Run) -> None:
-    allowed = os.sched_getaffinity(0)
-    if job.cpus and len(job.cpus) != job.workers:
+    if not job.cpus:
+        return
+    if len(job.cpus) != job.workers:
         raise UsageError(f"--cpu: error: {len(job.cpus)} CPUs for {job.workers} workers; give one for each")
+    if not hasattr(os, "sched_setaffinity"):  # FreeBSD has it from 14.0 on
+        raise UsageError("--cpu: error: this system cannot do that; try: cpuset -l CPUS gfwd run …, without --cpu")
+    allowed = os.sched_getaffinity(0)
     for cpu in job.cpus:
         if cpu not in allowed:
             text = ", ".join(map(str, sorted(allowed)))

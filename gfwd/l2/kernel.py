@@ -1,72 +1,30 @@
-"""Linux's tables: interfaces, their addresses, routes and neighbours, and the news of them (rtnetlink(7)).
+"""The tables of the operating system: interfaces, their addresses, routes and neighbours, and the news of them.
 
-Questions and news have a socket each. pyroute2 asks the questions, and waits for their answers; the news come by a
-plain socket that never blocks, and pyroute2 only decodes them. It is imported late: it brings some 200 modules with it.
+Each system has its own way to them (linux.py); what they say is the same.
 """
 
-import errno
-import os
-import socket
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
+from gfwd import system
 from gfwd.errors import GfwdError
 from gfwd.l2.routes import Route
-from gfwd.rules.model import Address, Family, Prefix
-
-_FAMILIES: Final[dict[int, Family]] = {socket.AF_INET: 4, socket.AF_INET6: 6}
-_FAMILY_NUMBERS: Final = {family: number for number, family in _FAMILIES.items()}
-
-# linux/if.h, linux/neighbour.h, linux/rtnetlink.h
-_IFF_UP = 0x1
-_IFF_LOWER_UP = 0x10000
-_NUD_INCOMPLETE = 0x01
-_NUD_REACHABLE = 0x02
-_NUD_STALE = 0x04
-_NUD_DELAY = 0x08
-_NUD_PROBE = 0x10
-_NUD_FAILED = 0x20
-_NUD_NOARP = 0x40
-_NUD_PERMANENT = 0x80
-_NTF_USE = 0x01
-_RTM_F_CLONED = 0x200
-_RTM_F_FIB_MATCH = 0x2000  # the route as it was written, not what it comes to for this destination
-_RTN_UNICAST = 1
-_RTNH_F_DEAD = 1
-_RT_TABLE_MAIN = 254
-_GROUPS = 0x1 | 0x4 | 0x40 | 0x400  # RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _IPV6_ROUTE
-
-_READ_BYTES = 65_536
-_READS_MOST = 256  # at once, so that a flood of news does not keep the caller
-_DRAIN_MOST = 16_384
-_DUMPS_MOST = 5
+from gfwd.rules.model import Address
 
 
 class EntryState(Enum):
     """State of an entry of the system's neighbour table."""
 
-    ASKED = auto()  # no answer yet (NUD_INCOMPLETE)
-    CONFIRMED = auto()  # (NUD_REACHABLE)
-    STALE = auto()  # not confirmed for a while, or learned from what nobody asked for (NUD_STALE)
-    PROBED = auto()  # being confirmed (NUD_DELAY, NUD_PROBE)
-    FIXED = auto()  # by the administrator, or by the kind of interface (NUD_PERMANENT, NUD_NOARP)
-    FAILED = auto()  # no answer (NUD_FAILED), or the kernel will not ask
+    ASKED = auto()  # no answer yet
+    CONFIRMED = auto()
+    STALE = auto()  # not confirmed for a while, or learned from what nobody asked for
+    PROBED = auto()  # being confirmed
+    FIXED = auto()  # by the administrator, or by the kind of interface
+    FAILED = auto()  # no answer, or the kernel will not ask
     DELETED = auto()
-
-
-_ENTRY_STATES = {
-    _NUD_INCOMPLETE: EntryState.ASKED,
-    _NUD_REACHABLE: EntryState.CONFIRMED,
-    _NUD_STALE: EntryState.STALE,
-    _NUD_DELAY: EntryState.PROBED,
-    _NUD_PROBE: EntryState.PROBED,
-    _NUD_FAILED: EntryState.FAILED,
-    _NUD_NOARP: EntryState.FIXED,
-    _NUD_PERMANENT: EntryState.FIXED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,39 +77,21 @@ class Reread(NamedTuple):
 Change = NeighbourChange | LinkChange | RoutesChanged | Reread
 
 
-class Kernel(AbstractContextManager["Kernel"]):
-    """The tables of the network namespace that the calling thread is in. To be used by that thread only.
-
-    news_bytes: what the kernel keeps of news that nobody has read yet.
-    """
-
-    def __init__(self, news_bytes: int = 1 << 20) -> None:
-        from pyroute2 import IPRoute
-        from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
-        from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-
-        self._refusal, self._interrupted = NetlinkError, NetlinkDumpInterrupted
-        self._decode: Callable[[bytes], Iterable[Any]] = MarshalRtnl().parse
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._news = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-        self._news.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, news_bytes)
-        self._news.bind((0, _GROUPS))
-        self._requests = IPRoute()
-        self._links = {link.index: link for link in self.links()}
+class Kernel(AbstractContextManager["Kernel"], ABC):
+    """The tables as the calling thread sees them, for use by that thread only."""
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Calling it twice does no harm."""
-        self._news.close()
-        self._requests.close()
 
     # ---- tables ----
 
+    @abstractmethod
     def links(self) -> tuple[Link, ...]:
         """All interfaces."""
-        return tuple(_link(message) for message in self._dump(self._requests.get_links))
 
     def link(self, name: str) -> Link:
         """The interface of that name. Raises GfwdError where there is none."""
@@ -160,213 +100,46 @@ class Kernel(AbstractContextManager["Kernel"]):
             raise GfwdError(f"{name}: error: no such interface")
         return found
 
+    @abstractmethod
     def addresses(self, index: int) -> tuple[InterfaceAddress, ...]:
         """Own addresses on an interface, of both families."""
-        return tuple(
-            # Where the link has another end with an address of its own (IFA_ADDRESS), ours is IFA_LOCAL.
-            InterfaceAddress(
-                _address(message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")), int(message["prefixlen"])
-            )
-            for message in self._dump(self._requests.get_addr, index=index)
-            if message["family"] in _FAMILIES
-        )
 
+    @abstractmethod
     def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]:
         """The route that the kernel takes where it must leave by this interface; several next hops are several routes.
 
         Asked for one destination, because all routes of a host that has a full table are a million.
         """
-        try:
-            messages = list(self._requests.route("get", oif=index, flags=_RTM_F_FIB_MATCH, **_at(destination)))
-        except self._refusal:  # unreachable
-            return ()
-        return tuple(route for message in messages for route in _routes(message) if route.interface == index)
 
+    @abstractmethod
     def neighbours(self) -> tuple[NeighbourChange, ...]:
-        """All entries of the neighbour table, of both families."""
-        return tuple(
-            entry
-            for number in _FAMILIES
-            for message in self._dump(self._requests.get_neighbours, family=number)
-            if (entry := _entry(message)) is not None
-        )
+        """All entries of the neighbour tables, of both families."""
 
     # ---- neighbours ----
 
+    @abstractmethod
     def ask(self, index: int, address: Address) -> NeighbourChange | None:
-        """Have the kernel resolve a neighbour, or confirm it now; the outcome comes with the news.
+        """Have a neighbour resolved, or confirmed now; the outcome comes with the news.
 
-        Returns the entry as it was before, or as FAILED where the kernel will not ask; None: there was none of use.
+        Returns the entry as it was before, or as FAILED where it will not be asked; None: there was none of use.
         Raises GfwdError without the right to ask.
         """
-        known = self._entry(index, address)
-        state = None if known is None else known.state
-        if state in (EntryState.FIXED, EntryState.ASKED):
-            # An entry of the administrator's would lose its MAC by either of the requests below.
-            return known
-        if state in (EntryState.CONFIRMED, EntryState.STALE, EntryState.PROBED):
-            # To use it (NTF_USE) would do nothing while it is reachable, and first wait 5 s (delay_first_probe_time)
-            # when it is stale. In this state the kernel asks at once, by unicast, and keeps the MAC meanwhile.
-            request: dict[str, int] = {"state": _NUD_PROBE}
-        else:
-            request = {"state": 0, "flags": _NTF_USE}  # as if a packet went there: makes the entry and asks everyone
-        try:
-            self._requests.neigh("replace", ifindex=index, **_at(address), **request)
-        except self._refusal as error:
-            if error.code in (errno.EPERM, errno.EACCES):
-                raise GfwdError(f"neighbours: error: {os.strerror(error.code)}; run it as root") from error
-            return NeighbourChange(index, address, None, EntryState.FAILED)
-        return known
-
-    def _entry(self, index: int, address: Address) -> NeighbourChange | None:
-        try:
-            messages = list(self._requests.neigh("get", ifindex=index, **_at(address)))
-        except self._refusal:
-            return None
-        entry = _entry(messages[0]) if messages else None
-        return None if entry is None or entry.state in (EntryState.FAILED, EntryState.DELETED) else entry
 
     # ---- news ----
 
+    @abstractmethod
     def fileno(self) -> int:
         """Is readable when there are news."""
-        return self._news.fileno()
 
+    @abstractmethod
     def changes(self) -> list[Change]:
         """The news that have come, or some of them, and then fileno() stays readable. Never waits."""
-        found: list[Change] = []
-        has_routes = False
-        try:
-            for message in self._messages():
-                event = message["event"]
-                if event in ("RTM_NEWNEIGH", "RTM_DELNEIGH"):
-                    found += self._neighbour_news(message)
-                elif event in ("RTM_NEWLINK", "RTM_DELLINK"):
-                    links = self._link_news(message)
-                    # Of the IPv4 routes that an interface takes down with it the kernel says nothing.
-                    has_routes |= bool(links)
-                    found += links
-                elif event in ("RTM_NEWROUTE", "RTM_DELROUTE"):
-                    has_routes |= _is_used(message)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            return [self._reread(), RoutesChanged()]
-        return [*found, RoutesChanged()] if has_routes else found
-
-    def _messages(self) -> Iterator[Any]:
-        for _ in range(_READS_MOST):
-            try:
-                data = self._news.recv(_READ_BYTES)
-            except BlockingIOError:
-                return
-            yield from self._decode(data)
-
-    def _neighbour_news(self, message: Any) -> Iterator[NeighbourChange]:
-        entry = _entry(message)
-        if entry is not None:
-            # What was deleted comes with the state that it had.
-            is_deleted = message["event"] == "RTM_DELNEIGH"
-            yield replace(entry, mac=None, state=EntryState.DELETED) if is_deleted else entry
-
-    def _link_news(self, message: Any) -> list[Change]:
-        """Only what has changed: the kernel speaks of a link for many reasons."""
-        if message["family"] != socket.AF_UNSPEC:  # what a bridge says of its ports
-            return []
-        link = _link(message)
-        if message["event"] == "RTM_DELLINK":
-            self._links.pop(link.index, None)
-            return [LinkChange(replace(link, is_up=False, has_carrier=False), is_gone=True)]
-        if self._links.get(link.index) == link:
-            return []
-        self._links[link.index] = link
-        return [LinkChange(link, is_gone=False)]
-
-    def _reread(self) -> Reread:
-        """What waits is older than what is read now, and goes unread."""
-        for _ in range(_DRAIN_MOST):
-            try:
-                self._news.recv(_READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-        self._links = {link.index: link for link in self.links()}
-        return Reread(tuple(self._links.values()), self.neighbours())
-
-    def _dump(self, read: Callable[..., Iterable[Any]], **filters: int) -> list[Any]:
-        """All of a table. One that changed while it was read is read again."""
-        for _ in range(_DUMPS_MOST):
-            try:
-                return list(read(**filters))
-            except self._interrupted:
-                continue
-        raise GfwdError("the kernel's tables: error: they change faster than they can be read")
 
 
-# ---- messages → tuples ----
+def open_kernel() -> Kernel:
+    """This system's. Raises GfwdError on one that gfwd does not know."""
+    if system.NAME == "Linux":
+        from gfwd.l2.linux import LinuxKernel
 
-
-def _link(message: Any) -> Link:
-    flags = message["flags"]
-    return Link(
-        int(message["index"]),
-        str(message.get("IFLA_IFNAME", "")),
-        _mac(message.get("IFLA_ADDRESS")) or b"",
-        int(message.get("IFLA_MTU", 0)),
-        bool(flags & _IFF_UP),
-        bool(flags & _IFF_LOWER_UP),
-    )
-
-
-def _entry(message: Any) -> NeighbourChange | None:
-    """None: not of IPv4 or IPv6 (a bridge has such)."""
-    destination = message.get("NDA_DST")
-    if message["family"] not in _FAMILIES or destination is None:
-        return None
-    state = _ENTRY_STATES.get(message["state"], EntryState.DELETED)
-    return NeighbourChange(int(message["ifindex"]), _address(destination), _mac(message.get("NDA_LLADDR")), state)
-
-
-def _is_used(message: Any) -> bool:
-    """Whether packets of any host take this route: not a blackhole, not of another table, no passing exception."""
-    table = message.get("RTA_TABLE") or message["table"]
-    is_unicast = message["type"] == _RTN_UNICAST and not message["flags"] & (_RTM_F_CLONED | _RTNH_F_DEAD)
-    return table == _RT_TABLE_MAIN and is_unicast and message["family"] in _FAMILIES
-
-
-def _routes(message: Any) -> Iterator[Route]:
-    """One route, or one for each of its next hops."""
-    family = _FAMILIES[message["family"]]
-    text = message.get("RTA_DST")
-    destination = Prefix(family, _address(text).value if text else 0, int(message["dst_len"]))
-    metric = int(message.get("RTA_PRIORITY") or 0)
-    several = message.get("RTA_MULTIPATH")
-    if several is None:
-        yield Route(destination, _gateway(message), int(message.get("RTA_OIF") or 0), metric)
-        return
-    for hop in several:
-        if not hop["flags"] & _RTNH_F_DEAD:
-            yield Route(destination, _gateway(hop), int(hop["oif"]), metric)
-
-
-def _gateway(hop: Any) -> Address | None:
-    """RTA_VIA: a gateway of the other family."""
-    via = hop.get("RTA_VIA")
-    text = hop.get("RTA_GATEWAY") if via is None else via["addr"]
-    return None if text is None else _address(text)
-
-
-def _address(text: str) -> Address:
-    number = socket.AF_INET6 if ":" in text else socket.AF_INET
-    return Address(_FAMILIES[number], int.from_bytes(socket.inet_pton(number, text)))
-
-
-def _at(address: Address) -> dict[str, int | str]:
-    """An address as a request names it."""
-    return {"family": _FAMILY_NUMBERS[address.family], "dst": str(address)}
-
-
-def _mac(text: str | None) -> bytes | None:
-    return None if text is None else bytes.fromhex(text.replace(":", ""))
+        return LinuxKernel()
+    raise GfwdError(f"error: gfwd cannot read the tables of {system.NAME} yet")

@@ -13,12 +13,12 @@ from gfwd.errors import GfwdError
 from gfwd.l2.kernel import (
     EntryState,
     InterfaceAddress,
-    Kernel,
     LinkChange,
     NeighbourChange,
     Reread,
     RoutesChanged,
 )
+from gfwd.l2.linux import LinuxKernel
 from gfwd.l2.routes import Route, next_hop
 from gfwd.rules.model import Address, Prefix
 from tests.net.network import Host, ipv4, veth, wait_until
@@ -38,7 +38,7 @@ class Net:
             host.address(name, f"10.0.0.{address}/24")
             host.address(name, f"fd00::{address}/64")
         with us.inside():
-            self.kernel = Kernel()
+            self.kernel = LinuxKernel()
         self.link = self.kernel.link("out0")
         self.news: list = []
         wait_until(lambda: self.kernel.link("out0").has_carrier, self.read)
@@ -224,7 +224,7 @@ def test_reading_never_waits(net):
 
 def test_news_that_were_lost_lead_to_a_look_at_everything(net):
     with net.us.inside():
-        kernel = Kernel(news_bytes=2_048)
+        kernel = LinuxKernel(news_bytes=2_048)
     with kernel:
         for host in range(3, 203):
             mac = f"02:00:00:00:00:{host:02x}"

@@ -13,7 +13,8 @@ import pytest
 
 from gfwd.daemon.neighbours import KernelAsker, Neighbours, WireAsker
 from gfwd.l2 import arp
-from gfwd.l2.kernel import InterfaceAddress, Kernel
+from gfwd.l2.kernel import InterfaceAddress
+from gfwd.l2.linux import LinuxKernel
 from gfwd.l2.neighbour import Timing
 from gfwd.native.core import Core, Limits, NeighbourState
 from gfwd.plan.blueprint import PlanPort
@@ -87,7 +88,7 @@ class ByKernel(Driven):
         self.us.up("out0")
         self.us.address("out0", "10.0.0.1/24")
         with self.us.inside():
-            self.kernel = self.stack.enter_context(Kernel(news_bytes))
+            self.kernel = self.stack.enter_context(LinuxKernel(news_bytes))
         wait_until(lambda: self.kernel.link("out0").has_carrier, lambda: None)
         self.asker = KernelAsker(self.kernel, self.kernel.link("out0").index, KERNEL_TIMING)
         self.neighbours = Neighbours(self.tell, self.said.append)

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # A module or package of gfwd → what it may import: modules, or packages with all that is in them.
-# Everything may import what is in its own package, gfwd itself (for the version), and errors.
+# Everything may import what is in its own package, gfwd itself (for the version), errors and system.
 MIDDLE = {"rules", "plan", "dns", "l2", "netflow", "metrics"}
 PYTHON: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -33,9 +33,10 @@ PYTHON: dict[str, set[str]] = {
     "native._core": set(),  # the compiled module
     "native.__init__": set(),
     "errors": set(),
+    "system": set(),
     "__init__": set(),
 }
-FOR_ALL_PYTHON = {"__init__", "errors"}
+FOR_ALL_PYTHON = {"__init__", "errors", "system"}
 
 # A C file without its ending → what its .c and .h may include. Everything may include its own header, fw.h and bytes.h.
 # What a port is made of knows nothing of the packet's way, and the way knows of ports only what port.h says.
