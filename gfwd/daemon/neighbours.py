@@ -13,10 +13,19 @@ from typing import Literal, NamedTuple, Protocol
 
 from gfwd.l2 import arp
 from gfwd.l2.errors import FrameError
-from gfwd.l2.kernel import Change, EntryState, InterfaceAddress, Kernel, LinkChange, NeighbourChange, Reread
+from gfwd.l2.kernel import (
+    Change,
+    EntryState,
+    InterfaceAddress,
+    Kernel,
+    LinkChange,
+    NeighbourChange,
+    Reread,
+    sender,
+)
 from gfwd.l2.neighbour import Action, Ask, Neighbour, State, Tell, Timing
 from gfwd.native.core import NeighbourState, Record
-from gfwd.rules.model import ADDRESS_BITS, Address
+from gfwd.rules.model import Address
 
 KERNEL_TIMING = Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
 """The kernel asks three times itself (mcast_solicit, ucast_solicit), in about 3 s, and says what came of it."""
@@ -87,10 +96,10 @@ class WireAsker:
 
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
         """A question that finds no room is lost like one on the wire. ARP knows IPv4 only: IPv6 has FAILED at once."""
-        sender = self._sender(address)
-        if sender is None or address.family != 4:
+        own = sender(self.addresses, address)
+        if own is None or address.family != 4:
             return NeighbourChange(self.port, address, None, EntryState.FAILED)
-        frame = arp.request(self.mac, sender, address, to=mac or arp.BROADCAST, tags=self.tags)
+        frame = arp.request(self.mac, own, address, to=mac or arp.BROADCAST, tags=self.tags)
         self.inject(self.port, arp.build(frame))
         return None
 
@@ -101,13 +110,6 @@ class WireAsker:
     def answer(self, asked: arp.Arp) -> None:
         """Answer a request for an address of ours, whoever asks."""
         self.inject(self.port, arp.build(arp.reply(asked, self.mac)))
-
-    def _sender(self, target: Address) -> Address | None:
-        """Our address on the target's network, else the first: hosts do not answer to strangers."""
-        own = [address for address in self.addresses if address.address.family == target.family]
-        near = (address for address in own if _share_prefix(address, target))
-        best = next(near, own[0] if own else None)
-        return None if best is None else best.address
 
 
 @dataclass(slots=True)
@@ -295,11 +297,6 @@ class Neighbours:
             line = f"has moved from {_text(its.said)} to {_text(news.mac)}" if has_moved else f"is {_text(news.mac)}"
             its.is_silent, its.said = False, news.mac
             self._say(f"{its} {line}")
-
-
-def _share_prefix(own: InterfaceAddress, target: Address) -> bool:
-    bits = ADDRESS_BITS[target.family] - own.length
-    return own.address.value >> bits == target.value >> bits
 
 
 def _text(mac: bytes | None) -> str:

@@ -1,9 +1,10 @@
 """The tables of the operating system: interfaces, their addresses, routes and neighbours, and the news of them.
 
-Each system has its own way to them (linux.py); what they say is the same.
+Each system has its own way to them (linux.py, freebsd.py); what they say is the same.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from gfwd import system
 from gfwd.errors import GfwdError
 from gfwd.l2.routes import Route
-from gfwd.rules.model import Address
+from gfwd.rules.model import ADDRESS_BITS, Address
 
 
 class EntryState(Enum):
@@ -44,6 +45,20 @@ class InterfaceAddress(NamedTuple):
 
     address: Address
     length: int
+
+
+def sender(own: Iterable[InterfaceAddress], target: Address) -> Address | None:
+    """Whose question a neighbour answers: the address on its network, else the first, since hosts do not answer to
+    strangers. None: there is none of its family.
+    """
+    near = [each for each in own if each.address.family == target.family]
+    best = next((each for each in near if _share_prefix(each, target)), near[0] if near else None)
+    return None if best is None else best.address
+
+
+def _share_prefix(own: InterfaceAddress, target: Address) -> bool:
+    bits = ADDRESS_BITS[target.family] - own.length
+    return own.address.value >> bits == target.value >> bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +157,8 @@ def open_kernel() -> Kernel:
         from gfwd.l2.linux import LinuxKernel
 
         return LinuxKernel()
-    raise GfwdError(f"error: gfwd cannot read the tables of {system.NAME} yet")
+    if system.NAME == "FreeBSD":
+        from gfwd.l2.freebsd import FreeBSDKernel
+
+        return FreeBSDKernel()
+    raise GfwdError(f"error: gfwd runs on FreeBSD and Linux, and this is {system.NAME}")
