@@ -6,10 +6,7 @@ port_name.py   a port as the operator names it
 ports.py       an open port, of whatever kind
 xdp_ports.py   ports of AF_XDP, opened
 netmap_ports.py ports of netmap, opened
-card.py        the cards in order while gfwd runs, and put back
-card_record.py what to put back, should gfwd not end properly
-offloads.py    what a card does to frames by itself, seen and switched
-interface.py   an interface up, down, and promiscuous
+card/          the cards in order while gfwd runs, and put back
 ways.py        routes → the port and the neighbour that a copy leaves by
 neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads

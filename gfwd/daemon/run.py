@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gfwd.daemon import card, names, signals
+from gfwd.daemon import names, signals
+from gfwd.daemon.card.order import in_order
 from gfwd.daemon.forwarder import Forwarder, Report, Setting
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.port_name import PortName
@@ -73,7 +74,7 @@ def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
         names.refuse_own(job.rules.path, own, addresses)
         setting = Setting(rules=job.rules, own=own, listen=listen, addresses=addresses, macs=job.macs)
         not_the_kernels = bool(set(own) - set(_addresses_of(kernel, job.inputs)))
-        with signals.Signals() as heard, card.in_order(_wanted(job), say, promiscuous=not_the_kernels):
+        with signals.Signals() as heard, in_order(_wanted(job), say, promiscuous=not_the_kernels):
             try:
                 return _forward(job, setting, kernel, heard, say, show, copies=False)
             except NeedsCopies:

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from gfwd.daemon import interface, offloads
+from gfwd.daemon.card import linux
+from gfwd.daemon.card.system import Feature
 from tests.e2e.live import BOTH_ARMS, Site
 
 TO_NEAR = "* 514 10.1.0.2 A\n"
@@ -17,14 +18,14 @@ PUT_BACK = "xdp:in0: switched off: rx-vlan-offload: left over from a gfwd that d
 pytestmark = pytest.mark.usefixtures("live_network")
 
 
-def features(site: Site, name: str = "in0") -> dict[str, offloads.Feature]:
+def features(site: Site, name: str = "in0") -> dict[str, Feature]:
     with site.us.inside():
-        return offloads.features(name)
+        return linux.features(name)
 
 
 def sees_tags(site: Site) -> bool:
     there = features(site)
-    return not any(there[name].is_on for name in offloads.RX_VLAN.features)
+    return not any(there[name].is_on for name in linux.RX_VLAN.features)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -82,5 +83,5 @@ def test_an_interface_that_is_down(site, name):
     site.wait_until_it_forwards(b"datagram")
     assert live.stop().status == 0
     with site.us.inside():
-        assert not interface.is_up(name)
+        assert not linux.is_up(name)
     assert features(site, name) == before

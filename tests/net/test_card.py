@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gfwd.daemon import card_record, interface, offloads
-from gfwd.daemon.card import card, in_order, needs_off, put_back_left_over
-from gfwd.daemon.offloads import LRO, OFFLOADS, RX_VLAN, Feature
+from gfwd.daemon.card import linux
+from gfwd.daemon.card.linux import LRO, OFFLOADS, RX_VLAN
+from gfwd.daemon.card.order import card, in_order, put_back_left_over
+from gfwd.daemon.card.system import Feature
 from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Wanted
 from tests.net.network import Host, veth
@@ -30,10 +31,10 @@ BACK = "left over from a gfwd that did not end properly, put back"
 OWNER = """
 import sys
 from pathlib import Path
-from gfwd.daemon import card_record, offloads
-from gfwd.daemon.card import card
-card_record.FOLDER, card_record._SO_NETNS_COOKIE = Path(sys.argv[1]), int(sys.argv[3])
-with card("xdp:" + sys.argv[2], sys.argv[2], offloads.OFFLOADS, print, promiscuous=True):
+from gfwd.daemon.card import linux
+from gfwd.daemon.card.order import card
+linux.FOLDER, linux._SO_NETNS_COOKIE = Path(sys.argv[1]), int(sys.argv[3])
+with card("xdp:" + sys.argv[2], sys.argv[2], linux.OFFLOADS, print, promiscuous=True):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -54,18 +55,18 @@ class Place:
         veth(self.host, name, self._there, name)
         self.host.up(name)
         with self.host.inside():
-            offloads.set_features(name, {"rx-gro": True})
+            linux.set_features(name, {"rx-gro": True})
 
     def features(self, name: str = "in0") -> dict[str, Feature]:
         with self.host.inside():
-            return offloads.features(name)
+            return linux.features(name)
 
     def on(self, name: str = "in0") -> set[str]:
         return {name for name, feature in self.features(name).items() if feature.is_on and name in UNWANTED}
 
     def is_up(self) -> bool:
         with self.host.inside():
-            return interface.is_up("in0")
+            return linux.is_up("in0")
 
     def promiscuity(self, name: str = "in0") -> int:
         return int(self.host.ip.get_links(self.host.index(name))[0].get("IFLA_PROMISCUITY"))
@@ -76,7 +77,7 @@ class Place:
     def owner(self, name: str = "in0", prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Another process that has put it in order, until it ends."""
         code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{OWNER}"
-        command = [*prefix, sys.executable, "-c", code, str(self.folder), name, str(card_record._SO_NETNS_COOKIE)]
+        command = [*prefix, sys.executable, "-c", code, str(self.folder), name, str(linux._SO_NETNS_COOKIE)]
         process = self.host.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._stack.callback(process.communicate)
         self._stack.callback(process.kill)
@@ -99,7 +100,7 @@ class Place:
 @pytest.fixture
 def make(tmp_path, monkeypatch) -> Iterator[Callable[[], Place]]:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(card_record, "FOLDER", tmp_path / "gfwd")
+    monkeypatch.setattr(linux, "FOLDER", tmp_path / "gfwd")
     with ExitStack() as stack:
         yield lambda: Place(stack, tmp_path / "gfwd")
 
@@ -147,7 +148,7 @@ def test_where_nothing_has_to_be_changed(place, wanted):
 
 def test_what_is_off_already_stays_off(place):
     with place.host.inside():
-        offloads.set_features("in0", dict.fromkeys(UNWANTED, False))
+        linux.set_features("in0", dict.fromkeys(UNWANTED, False))
         before = place.features()
         with card("netmap:in0", "in0", OFFLOADS, place.said.append):
             assert (place.said, place.records()) == ([], [])
@@ -210,10 +211,10 @@ def test_promiscuous_where_that_is_wanted(place):
 @given(on=st.sets(st.sampled_from(UNWANTED)), is_up=st.booleans(), is_netmap=st.booleans())
 def test_it_is_afterwards_as_it_was_before(place, on, is_up, is_netmap):
     with place.host.inside():
-        offloads.set_features("in0", {name: name in on for name in UNWANTED})
-        interface.set_up("in0", is_up)
+        linux.set_features("in0", {name: name in on for name in UNWANTED})
+        linux.set_up("in0", is_up)
         before = place.features()
-        needed = needs_off(Wanted(NETMAP if is_netmap else XDP, True, True))
+        needed = linux.unwanted(Wanted(NETMAP if is_netmap else XDP, True, True))
         with card("in0", "in0", needed, place.said.append):
             assert not place.on() & {name for offload in needed for name in offload.features}
             assert place.is_up()
@@ -295,7 +296,7 @@ def test_one_that_lives_is_left_alone(place):
     place.put_back()
     assert (place.said, place.on(), place.promiscuity()) == ([], set(), 1)
     with place.host.inside():
-        offloads.set_features("in0", {"rx-gro": True})
+        linux.set_features("in0", {"rx-gro": True})
         with card("xdp:in0", "in0", OFFLOADS, place.said.append):
             assert place.said == ["xdp:in0: warning: another gfwd has changed this interface, so it is left as it is"]
             assert place.on() == {"rx-gro"}
@@ -325,7 +326,7 @@ def test_two_on_two_interfaces(place):
 def test_an_interface_of_that_name_elsewhere(make, monkeypatch, has_cookie):
     """In another network namespace, with the same /run; also on a kernel before 5.14."""
     if not has_cookie:
-        monkeypatch.setattr(card_record, "_SO_NETNS_COOKIE", 0x7FFF)
+        monkeypatch.setattr(linux, "_SO_NETNS_COOKIE", 0x7FFF)
     here, there = make(), make()
     before = here.features()
     here.crash()
@@ -342,7 +343,7 @@ def test_another_interface_has_the_name_now(place):
     place.host.ip.link("del", index=place.host.index("in0"))
     place.cable("in0")
     with place.host.inside():
-        offloads.set_features("in0", {"tx-tcp-segmentation": False})
+        linux.set_features("in0", {"tx-tcp-segmentation": False})
     before = place.features()
     place.put_back()
     assert place.said == ["xdp:in0: a gfwd that did not end properly has changed it, and the interface is gone since"]
@@ -367,7 +368,7 @@ def whole_record(place: Place) -> dict:
         lambda record: json.dumps({"features": {}}).encode(),
         lambda record: json.dumps({**record, "features": ["rx-lro"]}).encode(),
         lambda record: json.dumps({**record, "interface": 7}).encode(),
-        lambda record: json.dumps({**record, "index": "7"}).encode(),
+        lambda record: json.dumps({**record, "identity": "7"}).encode(),
         lambda record: json.dumps({**record, "more": 7}).encode(),
     ],
 )
@@ -389,7 +390,7 @@ def test_a_broken_record(place, spoil):
 def test_the_users_own_folder(place, monkeypatch, tmp_path):
     nowhere = tmp_path / "file"
     nowhere.write_bytes(b"")
-    monkeypatch.setattr(card_record, "FOLDER", nowhere / "gfwd")
+    monkeypatch.setattr(linux, "FOLDER", nowhere / "gfwd")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
     (tmp_path / "own").mkdir()
     place.folder = tmp_path / "own" / "gfwd"
@@ -401,7 +402,7 @@ def test_the_users_own_folder(place, monkeypatch, tmp_path):
 def test_nowhere(place, monkeypatch, tmp_path):
     nowhere = tmp_path / "file"
     nowhere.write_bytes(b"")
-    monkeypatch.setattr(card_record, "FOLDER", nowhere / "gfwd")
+    monkeypatch.setattr(linux, "FOLDER", nowhere / "gfwd")
     before = place.features()
     with place.host.inside(), card("xdp:in0", "in0", (LRO, RX_VLAN), place.said.append):
         assert place.said == [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from gfwd.daemon import offloads
+from gfwd.daemon.card import linux
 from gfwd.daemon.namespaces import Namespace
 from gfwd.errors import GfwdError
 
@@ -94,7 +94,7 @@ class Host(AbstractContextManager["Host"]):
         another socket of this machine does not mind.
         """
         with self.namespace.inside():
-            offloads.set_features(interface, dict.fromkeys(offloads.TX_CHECKSUM.features, False))
+            linux.set_features(interface, dict.fromkeys(linux.TX_CHECKSUM.features, False))
 
     def _up(self, interface: str) -> None:
         self._netlink.link("set", index=self._index(interface), state="up")

@@ -1,4 +1,4 @@
-"""The features of a card as the kernel's bytes have them, with a kernel that is a few lines here."""
+"""The features of a card as Linux's bytes have them, with a kernel that is a few lines here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfwd.daemon import offloads
-from gfwd.daemon.offloads import Feature
+from gfwd.daemon.card import linux
+from gfwd.daemon.card.system import Feature, words
 
 NAMES = [*(f"feature-{number}" for number in range(30)), "rx-lro", "", "x" * 31, *(f"more-{n}" for n in range(40))]
 """Over three blocks, with one that the kernel has no name for, and one that fills its place."""
@@ -56,7 +56,7 @@ def bits_of(*names: str) -> int:
 @pytest.fixture
 def use(monkeypatch):
     def to(kernel: Kernel) -> Kernel:
-        monkeypatch.setattr(offloads, "ioctl", kernel.ioctl)
+        monkeypatch.setattr(linux, "ioctl", kernel.ioctl)
         return kernel
 
     return to
@@ -71,7 +71,7 @@ def test_features_by_name(use):
             never=bits_of("more-0"),
         )
     )
-    found = offloads.features("in0")
+    found = linux.features("in0")
     assert found["feature-0"] == Feature(is_on=True, is_asked=True, can_change=True)
     assert found["rx-lro"] == Feature(is_on=False, is_asked=True, can_change=True)
     assert found["x" * 31] == Feature(is_on=True, is_asked=False, can_change=False)
@@ -82,7 +82,7 @@ def test_features_by_name(use):
 
 def test_all_wishes_are_one_request(use):
     kernel = use(Kernel())
-    offloads.set_features("in0", {"rx-lro": False, "more-39": True, "x" * 31: True, "of another kernel": True})
+    linux.set_features("in0", {"rx-lro": False, "more-39": True, "x" * 31: True, "of another kernel": True})
     assert kernel.set == [(bits_of("rx-lro", "more-39", "x" * 31), bits_of("more-39", "x" * 31))]
 
 
@@ -90,12 +90,12 @@ def test_all_wishes_are_one_request(use):
 def test_any_wish(wish):
     kernel = Kernel()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offloads, "ioctl", kernel.ioctl)
-        offloads.set_features("in0", wish)
+        patch.setattr(linux, "ioctl", kernel.ioctl)
+        linux.set_features("in0", wish)
     assert kernel.set == [(bits_of(*wish), bits_of(*(name for name in wish if wish[name])))]
 
 
 def test_words():
-    assert offloads.words(["tx-tcp6-segmentation", "rx-lro", "tx-tcp-segmentation", "else"]) == "tso, lro, else"
-    names = [name for offload in offloads.OFFLOADS for name in offload.features]
+    assert words(["tx-tcp6-segmentation", "rx-lro", "tx-tcp-segmentation", "else"], linux.OFFLOADS) == "tso, lro, else"
+    names = [name for offload in linux.OFFLOADS for name in offload.features]
     assert len(names) == len(set(names))

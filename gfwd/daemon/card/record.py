@@ -7,30 +7,29 @@ or that lives in another PID namespace, is mistaken for its owner.
 
 import json
 import os
-import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-FOLDER = Path("/run/gfwd")
+from gfwd.daemon.card.system import this_system
 
-_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
+_HERE: Final = this_system()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """An interface as it was before. port: what the operator calls it. pid: whose change it was, for people.
 
-    features: those that are no longer asked for, and whether they were at work.
+    identity: by which it is told from another one that gets its name later. features: those that are no longer asked
+    for, and whether they were at work.
     """
 
     port: str
     interface: str
-    index: int
+    identity: int
     was_up: bool
     features: Mapping[str, bool]
     pid: int
@@ -60,7 +59,7 @@ class Record:
             before = Before(**its)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError("it is broken") from error
-        if {type(before.port), type(before.interface)} != {str} or {type(before.index), type(before.pid)} != {int}:
+        if {type(before.port), type(before.interface)} != {str} or {type(before.identity), type(before.pid)} != {int}:
             raise ValueError("it is broken")
         return before
 
@@ -77,9 +76,9 @@ def keep(before: Before) -> Record:
 
 
 def left_over(say: Callable[[str], None]) -> Iterator[tuple[Path, Record]]:
-    """The records of this network namespace whose gfwd has ended; `say` hears which cannot be read."""
+    """The records of this network stack whose gfwd has ended; `say` hears which cannot be read."""
     for folder in _folders():
-        for path in sorted(folder.glob(f"card.{_namespace()}.*.json")):
+        for path in sorted(folder.glob(f"card.{_HERE.stack()}.*.json")):
             try:
                 record = _take(path)
             except OSError as error:
@@ -122,17 +121,8 @@ def _write(folder: Path, before: Before) -> Record:
 
 def _folders() -> list[Path]:
     own = os.environ.get("XDG_RUNTIME_DIR")
-    return [FOLDER, *([Path(own, "gfwd")] if own else [])]
+    return [_HERE.FOLDER, *([Path(own, "gfwd")] if own else [])]
 
 
 def _path(folder: Path, interface: str) -> Path:
-    return folder / f"card.{_namespace()}.{interface}.json"
-
-
-def _namespace() -> int:
-    """The network namespace: interfaces of the same name may be in others. Its cookie is never given twice, the number
-    of its inode, all that kernels before 5.14 have, may be that of one which is gone.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything, suppress(OSError):
-        return int.from_bytes(anything.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    return folder / f"card.{_HERE.stack()}.{interface}.json"
