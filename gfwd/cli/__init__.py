@@ -2,6 +2,7 @@
 
 run.py      forward, live
 check.py    validate a rules file
+doctor.py   what on this host would hurt
 replay.py   forward a capture file to another
 lab.py      try it all in a network of namespaces
 bench.py    measure
@@ -17,10 +18,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import bench, check, lab, replay, run
+from gfwd.cli import bench, check, doctor, lab, replay, run
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, replay, check, lab, bench)
+COMMANDS = (run, replay, check, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

@@ -14,6 +14,69 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _T = TypeVar("_T")
 
 
+def add_forwarding(parser: argparse.ArgumentParser, *, needs_rules: bool) -> None:
+    """What says which datagrams gfwd is to forward, from where to where, and by how many workers."""
+    parser.add_argument("--rules", metavar="FILE", required=needs_rules, help="the rules file")
+    parser.add_argument(
+        "--in",
+        dest="inputs",
+        metavar="PORT",
+        type=value(port),
+        action="append",
+        default=[],
+        help="a port that exporters send to; may be given more than once",
+    )
+    parser.add_argument(
+        "--out",
+        dest="outputs",
+        metavar="PORT",
+        type=value(port),
+        action="append",
+        default=[],
+        help="a port that leads to collectors; may be given more than once",
+    )
+    parser.add_argument(
+        "--port", dest="both", metavar="PORT", type=value(port), action="append", default=[], help="a port for both"
+    )
+    parser.add_argument(
+        "--address",
+        metavar="IP[/LEN]",
+        type=value(own_prefix),
+        action="append",
+        help="an address that exporters send to, or a whole network; may be given more than once (default: those that "
+        "the kernel has on the ports that exporters send to)",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="PORTS",
+        type=value(listen),
+        help="UDP ports that are gfwd's: 514,2055,9990-9999 or all (default: those that the rules name)",
+    )
+    parser.add_argument(
+        "--mac",
+        metavar="IP=MAC",
+        type=value(neighbour),
+        action="append",
+        default=[],
+        help="a neighbour's MAC, which then is not asked for; the neighbour is the collector, or the gateway before it",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=value(count),
+        help="threads that forward (default: one for each --cpu, or one)",
+    )
+    parser.add_argument("--cpu", metavar="N,…", type=value(cpus), default=(), help="the CPU for each worker")
+
+
+def ports(arguments: argparse.Namespace) -> tuple[tuple[PortName, ...], tuple[PortName, ...]]:
+    """The ports that exporters send to, and those that lead to collectors, each once."""
+    inputs, outputs = (
+        tuple(dict.fromkeys((*ports, *arguments.both))) for ports in (arguments.inputs, arguments.outputs)
+    )
+    return inputs, outputs
+
+
 def value(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     """Make argparse print what `parse` has to say, instead of its own "invalid value"."""
 

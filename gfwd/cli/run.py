@@ -18,60 +18,7 @@ def add(subparsers: Any) -> None:
         "netmap:ix0, 'netmap:ix0*' (with the host), netmap:x{1, vale0:a. What is not for gfwd goes on to the kernel as "
         "ever. SIGINT and SIGTERM end it and show the accounting; SIGUSR1 shows it meanwhile.",
     )
-    parser.add_argument("--rules", metavar="FILE", required=True, help="the rules file")
-    port = options.value(options.port)
-    parser.add_argument(
-        "--in",
-        dest="inputs",
-        metavar="PORT",
-        type=port,
-        action="append",
-        default=[],
-        help="a port that exporters send to; may be given more than once",
-    )
-    parser.add_argument(
-        "--out",
-        dest="outputs",
-        metavar="PORT",
-        type=port,
-        action="append",
-        default=[],
-        help="a port that leads to collectors; may be given more than once",
-    )
-    parser.add_argument(
-        "--port", dest="both", metavar="PORT", type=port, action="append", default=[], help="a port for both"
-    )
-    parser.add_argument(
-        "--address",
-        metavar="IP[/LEN]",
-        type=options.value(options.own_prefix),
-        action="append",
-        help="an address that exporters send to, or a whole network; may be given more than once (default: those that "
-        "the kernel has on the ports that exporters send to)",
-    )
-    parser.add_argument(
-        "--listen",
-        metavar="PORTS",
-        type=options.value(options.listen),
-        help="UDP ports that are gfwd's: 514,2055,9990-9999 or all (default: those that the rules name)",
-    )
-    parser.add_argument(
-        "--mac",
-        metavar="IP=MAC",
-        type=options.value(options.neighbour),
-        action="append",
-        default=[],
-        help="a neighbour's MAC, which then is not asked for; the neighbour is the collector, or the gateway before it",
-    )
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=options.value(options.count),
-        help="threads that forward (default: one for each --cpu, or one)",
-    )
-    parser.add_argument(
-        "--cpu", metavar="N,…", type=options.value(options.cpus), default=(), help="the CPU for each worker"
-    )
+    options.add_forwarding(parser, needs_rules=True)
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
     parser.set_defaults(run=run)
 
@@ -83,9 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfwd.rules import classic
     from gfwd.rules.listen import narrowed
 
-    inputs, outputs = (
-        tuple(dict.fromkeys((*ports, *arguments.both))) for ports in (arguments.inputs, arguments.outputs)
-    )
+    inputs, outputs = options.ports(arguments)
     if not inputs or not outputs:
         missing = "--in" if not inputs else "--out"
         raise UsageError(

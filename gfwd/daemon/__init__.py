@@ -12,6 +12,7 @@ neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads
 signals.py     signals as something to wait for
 names.py       collectors' names → addresses, once at start
+doctor/        what on this host would hurt, and what mends it
 accounts.py    the core's ledgers, under the names of the rules
 replay.py      the core from one capture file to another
 lab/           a network in namespaces, to see all of that at work

@@ -15,7 +15,7 @@ from gfwd.daemon import advice, signals
 from gfwd.daemon.accounts import ledger_of
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
-from gfwd.daemon.ways import Ways
+from gfwd.daemon.ways import Ways, no_way_by
 from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
@@ -186,10 +186,7 @@ class Forwarder:
         out = [port for port in self._ports if port.is_out]
         up = [port for port in out if self._links[port.link.index].is_up]
         mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
-        self._say(
-            f"collector {self._names_of(address)}: warning: no route leaves by {' or '.join(map(str, out))}, so its "
-            f"copies are dropped (no_collector){mend}"
-        )
+        self._say(f"collector {self._names_of(address)}: warning: {no_way_by(out)}{mend}")
 
     def _names_of(self, address: Address) -> str:
         return ", ".join(map(str, self._destinations[address]))

@@ -12,26 +12,34 @@ from gfwd.rules.model import Address, Collector, Family, Prefix
 _FAMILIES: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _THREADS = 16
 
+ADVICE = "give the collector's address instead, or mend the name (hosts file, /etc/resolv.conf)"
+
 Answer = tuple[Address, ...] | str
 """A name's addresses, or why it has none."""
 
 
 def addresses(collectors: Iterable[Collector]) -> dict[Collector, tuple[Address, ...]]:
     """Each collector's addresses, in the resolver's order, IPv4 first. Raises GfwdError naming all that have none."""
-    wanted = tuple(collectors)
-    answers = _look_up_all({collector.host for collector in wanted if collector.address is None})
     found: dict[Collector, tuple[Address, ...]] = {}
     failures: dict[str, None] = {}
-    for collector in wanted:
-        answer = answers[collector.host] if collector.address is None else (collector.address,)
+    for collector, answer in look_up(collectors).items():
         if isinstance(answer, str):
             failures[f"error: collector {collector.host}: {answer}"] = None
         else:
             found[collector] = answer
     if failures:
-        advice = "give the collector's address instead, or mend the name (hosts file, /etc/resolv.conf)"
-        raise GfwdError("\n".join([*failures, advice]))
+        raise GfwdError("\n".join([*failures, ADVICE]))
     return found
+
+
+def look_up(collectors: Iterable[Collector]) -> dict[Collector, Answer]:
+    """Each collector's addresses, in the resolver's order, IPv4 first; or why it has none."""
+    wanted = tuple(collectors)
+    answers = _look_up_all({collector.host for collector in wanted if collector.address is None})
+    return {
+        collector: answers[collector.host] if collector.address is None else (collector.address,)
+        for collector in wanted
+    }
 
 
 def refuse_own(path: str, own: Iterable[Prefix], addresses: Mapping[Collector, tuple[Address, ...]]) -> None:
@@ -39,13 +47,18 @@ def refuse_own(path: str, own: Iterable[Prefix], addresses: Mapping[Collector, t
 
     path: of the rules. Raises UsageError that names all such collectors.
     """
-    ours = {Address(prefix.family, prefix.value) for prefix in own if prefix.size == 1}
-    loops = [collector for collector, found in addresses.items() if ours.intersection(found)]
+    loops = with_own_address(own, addresses)
     if loops:
         raise UsageError(
             "\n".join(f"{path}: error: collector {collector} is gfwd's own address" for collector in loops)
             + "\nwhat is sent there would come back; name another collector, or another --address"
         )
+
+
+def with_own_address(own: Iterable[Prefix], addresses: Mapping[Collector, tuple[Address, ...]]) -> list[Collector]:
+    """Collectors that gfwd would send to itself."""
+    ours = {Address(prefix.family, prefix.value) for prefix in own if prefix.size == 1}
+    return [collector for collector, found in addresses.items() if ours.intersection(found)]
 
 
 def _look_up_all(hosts: Collection[str]) -> dict[str, Answer]:

@@ -27,12 +27,18 @@ class Router(Protocol):
     def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]: ...
 
 
+def no_way_by(ports: Iterable[object]) -> str:
+    """What comes of it that a collector has no way by any of these, for people."""
+    return f"no route leaves by {' or '.join(map(str, ports))}, so its copies are dropped (no_collector)"
+
+
 class Ways:
     """slots: how many the core has. fixed: MACs by configuration, of neighbours that are not asked for."""
 
     def __init__(self, router: Router, ports: Sequence[Port], slots: int, fixed: Collection[Address]) -> None:
         self._router = router
         self._out = {port.link.index: port.number for port in ports if port.is_out}
+        self._routed = [port.link.index for port in ports if port.is_out and not port.is_bare]
         self._bare = [port.number for port in ports if port.is_out and port.is_bare]
         self._fixed = fixed
         self._free = deque(range(slots))
@@ -62,7 +68,7 @@ class Ways:
         return Hop(destination, hop.port, slot)
 
     def _next_hop(self, destination: Address) -> NextHop | None:
-        routes = [route for index in self._out for route in self._router.routes_to(destination, index)]
+        routes = [route for index in self._routed for route in self._router.routes_to(destination, index)]
         hop = next_hop(routes, destination, self._out)
         if hop is not None:
             return NextHop(self._out[hop.interface], hop.address)

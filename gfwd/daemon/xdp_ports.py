@@ -15,7 +15,7 @@ from gfwd.native import core
 _BUFFERS = (2_048, 4_096)  # what AF_XDP offers
 _HEADROOM = core.XDP_HEADROOM
 _ETHERNET_BYTES = 14 + 2 * 4  # header, and two VLAN tags
-_MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
+MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,21 @@ def _candidate(kernel: Kernel, wanted: Wanted, workers: int) -> Candidate:
         raise GfwdError(f"{port}: error: the interface is down; bring it up: ip link set dev {name} up")
     if len(link.mac) != 6:
         raise GfwdError(f"{port}: error: the interface is not Ethernet")
-    if wanted.is_in and rx > core.PORTS_MAX * workers:
-        raise GfwdError(
-            f"{port}: error: {rx} RX queues, and a worker reads up to {core.PORTS_MAX}; give it fewer "
-            f"(ethtool -L {name}), or use more workers (--workers)"
-        )
-    if wanted.is_out and tx < workers:
-        raise GfwdError(
-            f"{port}: error: {workers} workers need a TX queue each, and it has {tx}; give it more "
-            f"(ethtool -L {name}), or use fewer (--workers {tx})"
-        )
+    if wanted.is_in and (why := too_many_to_read(rx, workers)):
+        raise GfwdError(f"{port}: error: {why}; give it fewer (ethtool -L {name}), or use more workers (--workers)")
+    if wanted.is_out and (why := too_few_to_send(tx, workers)):
+        raise GfwdError(f"{port}: error: {why}; give it more (ethtool -L {name}), or use fewer (--workers {tx})")
     return Candidate(port, link, wanted.is_out, rx if wanted.is_in else 0, workers if wanted.is_out else 0)
+
+
+def too_many_to_read(rx: int, workers: int) -> str:
+    """Why a port that datagrams come in by cannot have so many RX queues; empty where it can."""
+    return f"{rx} RX queues, and a worker reads up to {core.PORTS_MAX}" if rx > core.PORTS_MAX * workers else ""
+
+
+def too_few_to_send(tx: int, workers: int) -> str:
+    """Why so few TX queues do not do for a port that leads to collectors; empty where they do."""
+    return f"{workers} workers need a TX queue each, and it has {tx}" if tx < workers else ""
 
 
 def open_xdp_ports(
@@ -74,8 +78,7 @@ def open_xdp_ports(
 
 def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, copies: bool) -> list[Port]:
     _allow_locked_memory()
-    longest = max(candidate.link.mtu for candidate in wanted) + _ETHERNET_BYTES
-    buffer = next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
+    buffer = buffer_bytes(candidate.link.mtu for candidate in wanted)
     umem = its.umem(sum(max(one.rx, one.tx) for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
     ports = []
     for one in wanted:
@@ -99,8 +102,22 @@ def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, co
                 mode=_mode(state),
             )
         )
-        remarks += [f"{one.name}: warning: {warning}" for warning in _warnings(one, state, buffer - _HEADROOM)]
+        remarks += [f"{one.name}: warning: {warning}" for warning in _warnings(one, state, buffer)]
     return ports
+
+
+def buffer_bytes(mtus: Iterable[int]) -> int:
+    """What a frame's buffer takes: the smallest size that holds all frames of these MTUs, or else the largest."""
+    longest = max(mtus) + _ETHERNET_BYTES
+    return next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
+
+
+def what_is_lost(mtu: int, buffer: int) -> str:
+    """What comes of it that frames of this MTU may not fit into such a buffer; empty where they do."""
+    most = buffer - _HEADROOM
+    if mtu + _ETHERNET_BYTES <= most:
+        return ""
+    return f"its MTU is {mtu}, and datagrams in frames longer than {most:,} bytes will be lost, counted"
 
 
 def _allow_locked_memory() -> None:
@@ -116,15 +133,15 @@ def _mode(state: core.XdpPort) -> str:
     return "native, zero-copy" if state.is_zero_copy else "native"
 
 
-def _warnings(one: Candidate, state: core.XdpPort, frame_max: int) -> list[str]:
+def _warnings(one: Candidate, state: core.XdpPort, buffer: int) -> list[str]:
     name, mtu = one.name.name, one.link.mtu
     found = []
     if not state.is_native:
-        advice = f"; its MTU of {mtu} may be too large: ip link set dev {name} mtu 1500" if mtu > _MTU_IN_A_PAGE else ""
+        advice = f"; its MTU of {mtu} may be too large: ip link set dev {name} mtu 1500" if mtu > MTU_IN_A_PAGE else ""
         why = strerror(state.refused)
         found.append(f"generic mode, which is slower, since the driver refused native XDP ({why}){advice}")
-    if one.rx and mtu + _ETHERNET_BYTES > frame_max:
-        found.append(f"its MTU is {mtu}, and datagrams in frames longer than {frame_max:,} bytes will be lost, counted")
+    if one.rx and (lost := what_is_lost(mtu, buffer)):
+        found.append(lost)
     if not one.link.has_carrier:
         found.append("the link has no carrier")
     return found

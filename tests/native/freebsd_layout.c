@@ -104,3 +104,8 @@ IS(IFCAP_LRO, 0x400);
 IS(IFCAP_VLAN_HWTAGGING, 0x10);
 IS(IFCAP_VLAN_HWCSUM, 0x80);
 IS(IFCAP_VLAN_HWTSO, 0x40000);
+
+/* gfwd/daemon/doctor/freebsd.py */
+IS(SIOCGIFGROUP, 0xc0286988UL);
+IS(sizeof(struct ifgroupreq), 40);
+IS(IFCAP_NETMAP, 0x100000);

@@ -1,0 +1,59 @@
+"""gfwd doctor: what on this host would hurt, and what mends it."""
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+from gfwd.cli import options
+
+
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what on this host would hurt, and what mends it",
+        description="Takes the arguments of gfwd run, and says what on this host would keep it from forwarding, or "
+        "would hurt, each with the command that mends it where there is one. Without ports: what there is to say of "
+        "the host, and which interfaces could be ports. It changes nothing. Exit status: 0 nothing hurts, 1 something "
+        "does, 2 bad usage or bad rules.",
+    )
+    options.add_forwarding(parser, needs_rules=False)
+    parser.add_argument("--json", action="store_true", help="all findings as one line of JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from gfwd.daemon.doctor import Asked, Severity, examine
+    from gfwd.daemon.ports import Wanted
+    from gfwd.daemon.run import listened_on
+    from gfwd.rules import classic
+
+    ruleset = classic.load(arguments.rules) if arguments.rules else None
+    if ruleset is not None:
+        listened_on(ruleset, arguments.listen)
+    inputs, outputs = options.ports(arguments)
+    findings = examine(
+        Asked(
+            rules=ruleset,
+            ports=tuple(Wanted(name, name in inputs, name in outputs) for name in dict.fromkeys((*inputs, *outputs))),
+            own=tuple(arguments.address) if arguments.address else None,
+            fixed=frozenset(dict(arguments.mac)),
+            workers=arguments.workers or len(arguments.cpu) or 1,
+            cpus=arguments.cpu,
+        )
+    )
+    counts = Counter(finding.severity for finding in findings)
+    hurts = bool(counts[Severity.ERROR] or counts[Severity.WARNING])
+    if arguments.json:
+        numbers = {f"{severity.value}s": counts[severity] for severity in Severity}
+        print(json.dumps({**numbers, "findings": [finding.as_json() for finding in findings]}))
+    else:
+        for finding in findings:
+            print(finding)
+        numbers_text = ", ".join(_many(counts[severity], severity.value) for severity in Severity if counts[severity])
+        print("gfwd doctor:", ": ".join(filter(None, ["" if hurts else "fine", numbers_text])))
+    return 1 if hurts else 0
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
