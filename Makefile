@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= auto
 BENCH ?=
+BINARY ?=
 PY = .venv/bin/python
 
 all: core ## .venv/bin/gfwd, ready to run (the default)
@@ -23,6 +24,15 @@ core: .venv/bin/gfwd
 	"$(PYTHON)" -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch .venv/stamp
+
+binary: core .venv/stamp-binary ## .cache/binary/gfwd, all in one executable (takes some minutes)
+	$(PY) build/binary.py $(BINARY)
+
+# Nuitka comes as source, and is built by the setuptools of requirements.lock.
+.venv/stamp-binary: .venv/stamp requirements-binary.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
+		-r requirements-binary.lock
+	@touch .venv/stamp-binary
 
 demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
@@ -44,7 +54,7 @@ bench: core ## measures the core on this machine
 bench-xdp: core ## measures AF_XDP in network namespaces, beside other forwarders (Linux, root, ten minutes)
 	$(PY) -m tests.bench.xdp $(BENCH)
 
-lock: ## requirements.lock anew for what pyproject.toml asks (UPGRADE=--upgrade: newest of everything)
+lock: ## the two locks anew for what pyproject.toml asks (UPGRADE=--upgrade: newest of everything)
 	sh build/lock.sh "$(PYTHON)" $(UPGRADE)
 
 clean: ## removes all that was made
@@ -54,4 +64,4 @@ clean: ## removes all that was made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core demo test sanitized lint bench bench-xdp lock clean help
+.PHONY: all core binary demo test sanitized lint bench bench-xdp lock clean help

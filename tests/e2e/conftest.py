@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +31,11 @@ def gfwd(request) -> list[str]:
 @pytest.fixture(scope="session")
 def run(gfwd) -> Run:
     """Run gfwd with these arguments in the project's folder, as a user would who has just checked it out."""
+    return runner(gfwd)
+
+
+def runner(command: Sequence[str | Path]) -> Run:
+    """The function that runs this gfwd."""
 
     def start(
         *arguments: str | Path,
@@ -39,7 +44,7 @@ def run(gfwd) -> Run:
         stdout: IO[bytes] | int = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*gfwd, *map(str, arguments)],
+            [*command, *map(str, arguments)],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -58,7 +63,7 @@ def interrupt_at_work(process: subprocess.Popen[str], send: Callable[[], None]) 
     One that does not end soon fails the test.
     """
     deadline = time.monotonic() + SECONDS
-    while "_core.abi3" not in Path(f"/proc/{process.pid}/maps").read_text(
+    while "native/_core" not in Path(f"/proc/{process.pid}/maps").read_text(
         "utf-8", "replace"
     ):  # not yet past its imports
         assert process.poll() is None and time.monotonic() < deadline

@@ -11,7 +11,7 @@ import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from fcntl import ioctl
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -280,33 +280,25 @@ class Live(AbstractContextManager["Live"]):
         )
         assert all(word in self.said() for word in words), f"{words} not in:\n{self.said()}"
 
-    def pids(self) -> list[int]:
-        """The process, and those that it has started (a single executable may be two processes)."""
-        found = [self.process.pid]
-        for pid in found:
-            with suppress(FileNotFoundError):
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-                found += map(int, children.split())
-        return found
-
     def send(self, number: int) -> None:
         """To the process that was started, as an operator does."""
         self.process.send_signal(number)
 
     def freeze(self) -> None:
         """Stop it in its tracks, until it is thawed: what is sent meanwhile waits in its rings."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: all(_state(pid) == "T" for pid in self.pids()))
+        self.send(signal.SIGSTOP)
+        wait_until(lambda: self._stat()[0] == "T")
 
     def thaw(self) -> None:
-        for pid in self.pids():
-            os.kill(pid, signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def cpu_s(self) -> float:
         """Seconds of CPU time that it has used."""
-        ticks = sum(sum(map(int, _stat(pid)[11:13])) for pid in self.pids())
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(map(int, self._stat()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self) -> list[str]:
+        """/proc/PID/stat from the third field on."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
 
     def ended(self) -> Ended:
         """Wait until it ends by itself."""
@@ -322,24 +314,13 @@ class Live(AbstractContextManager["Live"]):
     def kill(self) -> None:
         """End it at once, where it has not ended yet."""
         if self.process.poll() is None:
-            for pid in reversed(self.pids()):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
 
 
 def _content(file: IO[bytes]) -> str:
     """All that was written so far, without a move of the place where the writer goes on."""
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
-
-
-def _stat(pid: int) -> list[str]:
-    """/proc/PID/stat from the third field on."""
-    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-
-
-def _state(pid: int) -> str:
-    return _stat(pid)[0]
 
 
 # ---- a small site ----

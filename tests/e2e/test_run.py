@@ -328,7 +328,7 @@ def test_a_worker_keeps_to_its_cpu(site):
     cpu = max(os.sched_getaffinity(0))
     live = site.run(TO_NEAR, "--cpu", str(cpu))
     assert site.forwards(b"datagram")
-    pid = live.pids()[-1]
+    pid = live.process.pid
     threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
     assert {cpu} in [os.sched_getaffinity(thread) for thread in threads]
     assert live.stop().status == 0
