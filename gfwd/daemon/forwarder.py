@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from gfwd.daemon import advice, signals
 from gfwd.daemon.accounts import ledger_of
+from gfwd.daemon.card.system import this_system
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
 from gfwd.daemon.ways import Ways, no_way_by
@@ -287,13 +288,31 @@ class Forwarder:
                 self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
             return
         if not link.is_up and before.is_up:
-            self._say(f"{port}: error: the interface is down; bring it up: {advice.bring_up(link.name)}")
+            self._tell_of_down(port, link)
         elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
             self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
             for address in [address for address, hop in self._found.items() if hop is None and not before.is_up]:
                 self._tell_of_missing(address)
         if (link.mac, link.mtu) != (before.mac, before.mtu):
             self._publish()
+
+    def _tell_of_down(self, port: Port, link: Link) -> None:
+        """Where netmap waits for it to be up, all that the worker does waits, for other ports and for their hosts too:
+        who set it down could lock himself out. So it is brought up again, as all ports are at the start.
+        """
+        why, mend = "is down", advice.bring_up(link.name)
+        if port.name.kind == "netmap" and this_system().NETMAP_WAITS_FOR_UP:
+            try:
+                this_system().set_up(link.name, on=True)
+            except OSError as error:
+                why = f"is down, which holds up all forwarding, and cannot be brought up ({error.strerror})"
+            else:
+                self._say(
+                    f"{port}: warning: the interface was set down, which holds up all forwarding (netmap), and is "
+                    "brought up again; to have it down, end gfwd first"
+                )
+                return
+        self._say(f"{port}: error: the interface {why}; bring it up: {mend}")
 
     # ---- the end ----
 

@@ -18,6 +18,7 @@ from gfwd.daemon.card.system import JOINED, UNFINISHED, Feature, Offload
 from gfwd.daemon.ports import Wanted
 
 FOLDER = Path("/var/run/gfwd")  # rc(8) empties /var/run when the system starts
+NETMAP_WAITS_FOR_UP = True  # nm_kr_tryget(), and no signal ends it
 
 _SIOCSIFFLAGS = 0x80206910  # sys/sockio.h
 _SIOCGIFFLAGS = 0xC0206911

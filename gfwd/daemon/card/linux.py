@@ -21,6 +21,7 @@ from gfwd.daemon.card.system import JOINED, UNFINISHED, Feature, Offload
 from gfwd.daemon.ports import Wanted
 
 FOLDER = Path("/run/gfwd")
+NETMAP_WAITS_FOR_UP = False
 
 _SIOCGIFFLAGS = 0x8913  # linux/sockios.h
 _SIOCSIFFLAGS = 0x8914

@@ -44,6 +44,10 @@ class System(Protocol):
     def FOLDER(self) -> Path:
         """Where a daemon keeps what a boot ends."""
 
+    @property
+    def NETMAP_WAITS_FOR_UP(self) -> bool:
+        """Whether netmap keeps who syncs a ring of an interface that is down in the kernel, until it is up again."""
+
     def unwanted(self, wanted: Wanted) -> tuple[Offload, ...]:
         """What a port of this kind cannot have."""
 
