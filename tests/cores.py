@@ -77,7 +77,14 @@ def _listen(world: frames.World, ruleset: RuleSet) -> Ports:
 def plan_port(port: twin.TwinPort) -> PlanPort:
     """A port as plans have it."""
     tags = b"".join(twin.put_tag(*tag) for tag in port.tags)
-    return PlanPort(mac=port.mac, keep_tags=port.keep_tags, tags=tags, mtu=port.mtu, punts=not port.has_host_stack)
+    return PlanPort(
+        mac=port.mac,
+        keep_tags=port.keep_tags,
+        tags=tags,
+        mtu=port.mtu,
+        punts=not port.has_host_stack,
+        out_only=port.out_only,
+    )
 
 
 def with_buffers(world: frames.World, buffers: Sequence[int]) -> frames.World:

@@ -426,6 +426,7 @@ def _random_port(rng: Random, at: int) -> TwinPort:
         mtu=rng.choice((0, 1500, 1500, 576, 9000)),
         buffer=rng.choice((0, 2048, 2048, 1024)),
         has_host_stack=rng.random() < 0.5,
+        out_only=rng.random() < 0.1,
     )
 
 

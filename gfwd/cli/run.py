@@ -76,6 +76,7 @@ def _text(report: Any) -> str:
     neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
     parts = [
         ledger_text(report.ledger),
+        f"{report.work.swapped:,} copies left in the buffer that the frame came in, {report.work.copied:,} in another",
         table_text(("port", "mode", "for gfwd", "lost", "unread", "unsent", "passed on"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
     ]

@@ -21,7 +21,7 @@ from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
 from gfwd.metrics.ledger import Ledger
-from gfwd.native.core import Core, NeighbourState, Worker
+from gfwd.native.core import Core, NeighbourState, Work, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet, ports_text
@@ -89,6 +89,7 @@ class Report:
     """The ledgers, and what stands beside them."""
 
     ledger: Ledger
+    work: Work
     ports: tuple[PortReport, ...]
     neighbours: tuple[NeighbourReport, ...]
 
@@ -96,6 +97,7 @@ class Report:
         """As objects of JSON."""
         return {
             **self.ledger.as_json(),
+            "work": self.work._asdict(),
             "ports": {port.name: port._asdict() for port in self.ports},
             "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
         }
@@ -170,9 +172,11 @@ class Forwarder:
         for port in self._ports:
             link = self._links[port.link.index]
             punts = not port.has_neighbours
-            found[port.number] = PlanPort(mac=link.mac, mtu=link.mtu, punts=punts, passes_to=port.host)
+            found[port.number] = PlanPort(
+                mac=link.mac, mtu=link.mtu, punts=punts, passes_to=port.host, out_only=not port.is_in
+            )
             if port.host is not None:
-                found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, is_host=True)
+                found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, out_only=True)
         return tuple(found[number] for number in sorted(found))
 
     def _tell_of_ways(self, before: Mapping[Address, Hop | None]) -> None:
@@ -348,6 +352,7 @@ class Forwarder:
         ports = {port.number: port for port in self._ports}
         return Report(
             ledger_of(self._core, self._setting.rules, self._space),
+            self._core.work(),
             tuple(map(self._port_report, self._ports)),
             tuple(
                 self._neighbour_report(slot, ports[number], address)

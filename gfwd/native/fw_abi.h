@@ -56,7 +56,7 @@ struct fw_plan_port {
 	uint32_t mtu;			/* longest IP packet that leaves here; 0: no limit */
 	uint32_t punts;			/* not 0: no host stack behind it, ARP, ND and ICMP go to Python */
 	uint32_t passes_to;		/* the port that gets, as it came, what is not ours; FW_NONE: none */
-	uint32_t is_host;		/* not 0: a host stack is behind it, and nothing that comes from there is ours */
+	uint32_t out_only;		/* not 0: nothing that comes in here is ours; behind it is a host stack, or collectors only */
 };
 
 /* A rule's collector, ready to be written into a frame. */

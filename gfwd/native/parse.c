@@ -262,6 +262,15 @@ parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame 
 	return not_ours(plan, in_port, type == ETHERTYPE_ARP);
 }
 
+/* Of a frame that cannot be ours, it only matters whether Python wants it. */
+static enum fw_fate
+fate_of_others(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *f, struct fw_packet *p)
+{
+	if (f->len == FW_FRAME_TOO_BIG)
+		return FW_DROP_TOO_BIG;
+	return plan_ports(plan)[in_port].punts && parse_frame(plan, in_port, f, p) == FW_PUNT ? FW_PUNT : FW_PASS;
+}
+
 /* ---- the common case ---- */
 
 /* What is the same for every frame of a burst. */
@@ -321,9 +330,9 @@ fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *re
 		.rest = key_rest(plan->generation, 0, 4),
 	};
 
-	if (unlikely(plan_ports(plan)[in_port].is_host)) {
+	if (unlikely(plan_ports(plan)[in_port].out_only)) {
 		for (unsigned i = 0; i < n; i++)
-			packets[i].fate = frames[i].len == FW_FRAME_TOO_BIG ? FW_DROP_TOO_BIG : FW_PASS;
+			packets[i].fate = fate_of_others(plan, in_port, &frames[i], &packets[i]);
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)

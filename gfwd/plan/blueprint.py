@@ -18,7 +18,7 @@ class PlanPort:
     mac: source MAC of what leaves here, 6 bytes. keep_tags: VLAN tags stay, whichever port a frame came in by.
     tags: the tags of what leaves here otherwise, 0, 4 or 8 bytes as they stand in the frame. mtu: longest IP packet
     that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python. passes_to: the
-    port that gets what is not ours, as it came. is_host: behind it is a host stack, and nothing from there is ours.
+    port that gets what is not ours, as it came. out_only: nothing that comes in there is ours.
     """
 
     mac: bytes = bytes(6)
@@ -27,7 +27,7 @@ class PlanPort:
     mtu: int = 0
     punts: bool = False
     passes_to: int | None = None
-    is_host: bool = False
+    out_only: bool = False
 
 
 class Hop(NamedTuple):

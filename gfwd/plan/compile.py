@@ -77,7 +77,7 @@ def _packed(layout: str, name: str, entries: Iterable[Sequence[object]]) -> Sect
 
 def _port(port: PlanPort) -> tuple[object, ...]:
     to = core.NONE if port.passes_to is None else port.passes_to
-    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, port.punts, to, port.is_host
+    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, port.punts, to, port.out_only
 
 
 def _mask(prefix: Prefix) -> int:

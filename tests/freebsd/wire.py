@@ -73,7 +73,10 @@ class Peer:
         while not self._is_over.is_set():
             if not select.select([self._device], [], [], 0.05)[0]:
                 continue
-            data = os.read(self._device, _BUFFER_BYTES)
+            try:
+                data = os.read(self._device, _BUFFER_BYTES)
+            except OSError:  # the interface is gone
+                return
             while data:
                 captured, _, length = _HEADER.unpack_from(data)
                 self._take(data[length : length + captured])

@@ -20,7 +20,7 @@ from tests.frames import arp_request, datagram
 LIMITS = Limits(rules=16, collectors=16, neighbours=4, exporters=16, flows=64, frame_bytes=512, ring_slots=16)
 OWN, OTHER, EXPORTER = 0x0A020201, 0x0A020202, 0x0A020203
 CARD, HOST, OUT = 0, 1, 2
-PORTS = (PlanPort(passes_to=HOST), PlanPort(passes_to=CARD, is_host=True), PlanPort())
+PORTS = (PlanPort(passes_to=HOST), PlanPort(passes_to=CARD, out_only=True), PlanPort())
 SLOTS = 64
 
 
@@ -187,7 +187,7 @@ def test_tags_and_mtu_are_for_datagrams() -> None:
     """What passes is not rewritten, whatever the ports are set to."""
     ports = (
         PlanPort(passes_to=HOST, tags=bytes.fromhex("8100001e"), mtu=100, mac=mac(9)),
-        PlanPort(passes_to=CARD, is_host=True, tags=bytes.fromhex("8100001f"), mtu=100, mac=mac(8)),
+        PlanPort(passes_to=CARD, out_only=True, tags=bytes.fromhex("8100001f"), mtu=100, mac=mac(8)),
         PlanPort(),
     )
     frames = [to(OTHER, 1, 300), datagram(4, EXPORTER, OTHER, (1, 514), bytes(9), [(0x8100, 5)])]

@@ -35,7 +35,7 @@ PORT_SCENARIOS = (
 TWO, THREE = (PlanPort(),) * 2, (PlanPort(),) * 3
 TO_ONE, TO_TWO = "default * 192.0.2.1", "default * 192.0.2.1 192.0.2.2"
 TO_FOUR = "default * 192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"
-CARD, HOST, OUT = PlanPort(passes_to=1), PlanPort(passes_to=0, is_host=True), PlanPort()
+CARD, HOST, OUT = PlanPort(passes_to=1), PlanPort(passes_to=0, out_only=True), PlanPort()
 ONE_WAY = plan_from(TO_ONE, ports=TWO, egress=(1,))
 TWO_WAYS = plan_from(TO_TWO, ports=THREE, egress=(1, 2))
 PLANS = {

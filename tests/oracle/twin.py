@@ -69,6 +69,7 @@ class TwinPort:
     mtu: int = 0  # of the IP packet; 0: no limit
     buffer: int = 0  # the longest frame that fits; 0: no limit
     has_host_stack: bool = True
+    out_only: bool = False  # nothing that comes in here is ours
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ class Twin:
     def forward(self, frame: bytes, ingress: int = 0) -> Outcome:
         """Do with one frame what docs/packets.md says, and enter it into the ledger."""
         datagram = parse(frame, self.config, ingress)
+        if self.config.ports[ingress].out_only and datagram != PUNTED:
+            datagram = PASSED
         if isinstance(datagram, str):
             outcome = Outcome(datagram)
         else:
