@@ -482,7 +482,12 @@ open_all(struct netmap_port *p, struct nm_region **regions, char *error)
 			return true;
 		if (last == UINT32_MAX)
 			last = (p->card_rx > p->card_tx ? p->card_rx : p->card_tx) - 1U;
-	} while (ring++ < last && p->n_opened < FW_PORTS_MAX);
+		if (last - p->name.first_ring >= FW_PORTS_MAX) {
+			snprintf(error, FW_ERROR_BYTES, "%u rings, and a port has up to %u: name some of them (netmap:%s-0-%u)",
+			    last - p->name.first_ring + 1, FW_PORTS_MAX, p->name.name, FW_PORTS_MAX - 1);
+			return false;
+		}
+	} while (ring++ < last);
 	return true;
 }
 
