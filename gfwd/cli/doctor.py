@@ -24,8 +24,8 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gfwd.daemon.doctor import Asked, Severity, examine
+    from gfwd.daemon.job import listened_on
     from gfwd.daemon.ports import Wanted
-    from gfwd.daemon.run import listened_on
     from gfwd.rules import classic
 
     ruleset = classic.load(arguments.rules) if arguments.rules else None

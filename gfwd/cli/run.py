@@ -24,8 +24,16 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gfwd.daemon.run import Run, listened_on
     from gfwd.daemon.run import run as forward
+
+    outcome = forward(lambda: _read(arguments), _say, lambda report: _say(_text(report)))
+    print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
+    return 0 if outcome.is_whole else 1
+
+
+def _read(arguments: argparse.Namespace) -> Any:
+    """The job, as the arguments and their files say it now. Raises UsageError."""
+    from gfwd.daemon.job import Run, listened_on
     from gfwd.errors import UsageError
     from gfwd.rules import classic
     from gfwd.rules.listen import narrowed
@@ -39,22 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
     ruleset = classic.load(arguments.rules)
     listen = listened_on(ruleset, arguments.listen)
     print_warnings(narrowed(ruleset, listen), all_of_them=False, advice="of the same kind")
-    outcome = forward(
-        Run(
-            rules=ruleset,
-            inputs=inputs,
-            outputs=outputs,
-            own=tuple(arguments.address) if arguments.address else None,
-            listen=listen,
-            macs=dict(arguments.mac),
-            workers=arguments.workers or len(arguments.cpu) or 1,
-            cpus=arguments.cpu,
-        ),
-        _say,
-        lambda report: _say(_text(report)),
+    return Run(
+        rules=ruleset,
+        inputs=inputs,
+        outputs=outputs,
+        own=tuple(arguments.address) if arguments.address else None,
+        listen=arguments.listen,
+        macs=dict(arguments.mac),
+        workers=arguments.workers or len(arguments.cpu) or 1,
+        cpus=arguments.cpu,
     )
-    print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
-    return 0 if outcome.is_whole else 1
 
 
 def _say(text: str) -> None:

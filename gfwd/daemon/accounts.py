@@ -1,16 +1,88 @@
-"""The ledgers of a core, under the names of the rules that it forwards by."""
+"""What a core counts, under the names that the operator knows, while rules and collectors come and go."""
 
-from gfwd.metrics.ledger import Ledger, read_ledger
-from gfwd.native.core import Core
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gfwd.metrics.ledger import NOTHING, Ledger, RuleCount, added, since
+from gfwd.metrics.slots import Slots
+from gfwd.native.core import CopyLedger, Core, Count
 from gfwd.rules.canonical import rule_text
-from gfwd.rules.model import RuleSet
+from gfwd.rules.model import Collector, Rule, RuleSet
 from gfwd.rules.space import RuleSpace
 
+_RuleKey = tuple[object, ...]
 
-def ledger_of(core: Core, ruleset: RuleSet, space: RuleSpace) -> Ledger:
-    """Counter slots are numbered as collectors are named first, and as rules are ranked."""
-    return read_ledger(
-        core,
-        [str(collector) for collector in ruleset.collectors()],
-        [(f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked],
-    )
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The slots for a rule set. rules: by the rules' ranks. names: place and text, likewise."""
+
+    collectors: Slots[Collector]
+    rules: Slots[_RuleKey]
+    names: tuple[tuple[str, str], ...]
+
+    def rule_slots(self) -> tuple[int, ...]:
+        return tuple(self.rules.of.values())
+
+
+class Accounts:
+    """The counters of a core. A change is prepared, which may fail, and taken when the plan with it is published."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._now = Assignment(Slots(room=core.limits.collectors), Slots(room=core.limits.rules), ())
+        self._copies_before: dict[int, CopyLedger] = {}  # what a slot had counted when it was given away
+        self._counts_before: dict[int, Count] = {}
+        self._forgotten = NOTHING
+
+    def prepare(self, ruleset: RuleSet, space: RuleSpace) -> Assignment:
+        """Raises GfwdError where there are more than the core has counters for."""
+        return Assignment(
+            self._now.collectors.after(ruleset.collectors(), "collectors"),
+            self._now.rules.after(_keys(space.ranked), "rules"),
+            tuple((f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked),
+        )
+
+    def take(self, assignment: Assignment) -> None:
+        for slot in assignment.collectors.given_away.values():
+            copies = self._core.collectors(slot + 1)[slot]
+            self._forgotten = added((self._forgotten, self._copies(slot, copies)))
+            self._copies_before[slot] = copies
+        for slot in assignment.rules.given_away.values():
+            self._counts_before[slot] = self._core.rules(slot + 1)[slot]
+        self._now = assignment
+
+    def ledger(self) -> Ledger:
+        """How it stands now."""
+        collectors, rules = self._now.collectors, self._now.rules
+        copies = self._core.collectors(len(collectors.of) + len(collectors.gone))
+        counts = self._core.rules(len(rules.of) + len(rules.gone))
+        return Ledger(
+            frames=self._core.frames(),
+            collectors={str(collector): self._copies(slot, copies[slot]) for collector, slot in collectors.of.items()},
+            rules=tuple(
+                RuleCount(place, text, self._count(slot, counts[slot]))
+                for (place, text), slot in zip(self._now.names, rules.of.values(), strict=True)
+            ),
+            gone=added((self._forgotten, *(self._copies(slot, copies[slot]) for slot in collectors.gone.values()))),
+        )
+
+    def _copies(self, slot: int, copies: CopyLedger) -> CopyLedger:
+        before = self._copies_before.get(slot)
+        return copies if before is None else since(before, copies)
+
+    def _count(self, slot: int, count: Count) -> Count:
+        before = self._counts_before.get(slot)
+        return count if before is None else Count(count.packets - before.packets, count.bytes - before.bytes)
+
+
+def _keys(rules: Sequence[Rule]) -> list[_RuleKey]:
+    """A rule is the same as long as it says the same, wherever it stands; of several that do, each is itself."""
+    seen: Counter[_RuleKey] = Counter()
+    keys: list[_RuleKey] = []
+    for rule in rules:
+        says = (rule.source, rule.ports, rule.collectors, rule.priority)
+        keys.append((*says, seen[says]))
+        seen[says] += 1
+    return keys

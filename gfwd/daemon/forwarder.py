@@ -1,27 +1,24 @@
-"""A core at work between interfaces: its plan follows the routes, its neighbours follow the kernel.
+"""A core at work between interfaces: its plan follows the rules and the routes, its neighbours follow the kernel.
 
-The thread that serves it waits: for signals, for news from the kernel, for the next question to a neighbour. Workers
-forward in threads of their own, and never wait for it.
+All of it happens in one thread (service.py), when something has come or is due. Workers forward in threads of their
+own, and never wait for it.
 """
 
 import math
-import selectors
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
-from gfwd.daemon import advice, signals
-from gfwd.daemon.accounts import ledger_of
+from gfwd.daemon import advice
+from gfwd.daemon.accounts import Accounts, Assignment
 from gfwd.daemon.card.system import this_system
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
+from gfwd.daemon.report import NeighbourReport, PortReport, Report
 from gfwd.daemon.ways import Ways, no_way_by
-from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
-from gfwd.metrics.ledger import Ledger
-from gfwd.native.core import Core, NeighbourState, Work, Worker
+from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet, ports_text
@@ -55,115 +52,123 @@ class Setting:
         return found
 
 
-class PortReport(NamedTuple):
-    """A port; ours, passed, lost, unread, unsent: see XdpPort, and None for netmap, which does not count so.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """All that a plan is made of, except for the ports. destinations: each address of a collector, and whose it is.
 
-    error: what went wrong with it.
+    found: the way to each.
     """
 
-    name: str
-    mode: str
-    rx_queues: int
-    tx_queues: int
-    ours: int | None
-    passed: int | None
-    lost: int | None
-    unread: int | None
-    unsent: int | None
-    error: str | None
-
-    def is_whole(self) -> bool:
-        """Whether nothing went wrong with it, and nothing stayed behind in it."""
-        return self.error is None and not self.unread and not self.unsent
-
-
-class NeighbourReport(NamedTuple):
-    address: str
-    port: str
-    mac: str | None
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The ledgers, and what stands beside them."""
-
-    ledger: Ledger
-    work: Work
-    ports: tuple[PortReport, ...]
-    neighbours: tuple[NeighbourReport, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """As objects of JSON."""
-        return {
-            **self.ledger.as_json(),
-            "work": self.work._asdict(),
-            "ports": {port.name: port._asdict() for port in self.ports},
-            "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
-        }
+    setting: Setting
+    space: RuleSpace
+    assignment: Assignment
+    destinations: Mapping[Address, Sequence[Collector]]
+    found: Mapping[Address, Hop | None]
 
 
 class Forwarder:
-    """One core, and what keeps it right. `say` gets a line for whatever the operator should know."""
+    """One core, and what keeps it right. `say` gets a line for whatever the operator should know.
+
+    own: our addresses, for ports that no interface of the host stands behind. It forwards as soon as take() has said
+    what.
+    """
 
     def __init__(
         self,
-        setting: Setting,
-        space: RuleSpace,
         kernel: Kernel,
         core: Core,
         ports: Sequence[Port],
         workers: Sequence[Worker],
+        own: Sequence[Prefix],
         say: Say,
     ) -> None:
-        self._setting, self._space, self._kernel, self._core = setting, space, kernel, core
-        self._ports, self._workers, self._say = ports, workers, say
+        self._kernel, self._core, self._ports, self._workers, self._say = kernel, core, ports, workers, say
         self._links = {port.link.index: port.link for port in ports}
         self._by_index = {port.link.index: port for port in ports}
         self._by_number = {port.number: port for port in ports}
-        self._destinations = setting.destinations()
-        self._ways = Ways(kernel, ports, core.limits.neighbours, setting.macs)
-        self._found: dict[Address, Hop | None] = {}
+        self._accounts = Accounts(core)
+        self._ways = Ways(kernel, ports, core.limits.neighbours)
+        self._course: _Course | None = None
+        self._redirected: object = None  # what the XDP programs were told last
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
-        self._askers = {port.number: self._asker(port) for port in ports}
+        self._askers = {port.number: self._asker(port, own) for port in ports}
         wires = [asker for asker in self._askers.values() if isinstance(asker, WireAsker)]
         self._neighbours = Neighbours(self._set_neighbour, self._say, wires)
 
     # ---- the plan ----
 
+    def take(self, setting: Setting, space: RuleSpace) -> None:
+        """Forward by this from now on. Raises GfwdError, and then goes on as before."""
+        assignment = self._accounts.prepare(setting.rules, space)
+        destinations = setting.destinations()
+        found = self._ways.find(destinations, setting.macs)
+        self._enter(
+            _Course(setting=setting, space=space, assignment=assignment, destinations=destinations, found=found)
+        )
+        self._accounts.take(assignment)
+
     def follow_routes(self) -> None:
         """Find the ways to all collectors; where they are others than before, publish a plan that takes them."""
         self._to_follow, self._followed = None, time.monotonic()
-        before, self._found = self._found, self._ways.find(self._destinations)
-        if self._found == before:
+        course = self._now()
+        found = self._ways.find(course.destinations, course.setting.macs)
+        if found != course.found:
+            self._enter(replace(course, found=found))
+
+    def _now(self) -> _Course:
+        assert self._course is not None, "take() comes first"
+        return self._course
+
+    def _enter(self, course: _Course) -> None:
+        """Neighbours are asked for first, so that few copies wait for them. Raises GfwdError before anything else has
+        changed.
+        """
+        self._want_neighbours(course)
+        before = self._course
+        self._core.publish(compile_plan(self._blueprint(course)))
+        try:
+            self._redirect(course)
+        except GfwdError:
+            if before is not None:
+                self._core.publish(compile_plan(self._blueprint(before)))
+                self._redirected = None
+                self._redirect(before)
+            raise
+        self._course = course
+        self._tell_of_ways({} if before is None else before.found)
+        self._release()
+
+    def _redirect(self, course: _Course) -> None:
+        """Tell the XDP programs what is ours, where that is something else than before."""
+        ours = course.setting.own, course.setting.listen, [link.mac for link in self._links.values()]
+        if ours == self._redirected:
             return
-        self._want_neighbours()
-        self._publish()
-        self._tell_of_ways(before)
-        for slot in self._ways.release(self._found):
+        self._redirected = ours
+        for port in self._ports:
+            if port.name.kind == "xdp" and port.rx:
+                self._core.xdp_redirect(port.number)
+
+    def _release(self) -> None:
+        for slot in self._ways.release(self._now().found, time.monotonic()):
             # Nothing goes there any more; what still waits for it is let go.
             self._neighbours.forget(slot)
             self._core.set_neighbour(slot, None, NeighbourState.FAILED)
             self._told.pop(slot, None)
 
-    def _publish(self) -> None:
-        self._core.publish(compile_plan(self._blueprint()))
-        for port in self._ports:
-            if port.name.kind == "xdp" and port.rx:
-                self._core.xdp_redirect(port.number)
-
-    def _blueprint(self) -> Blueprint:
+    def _blueprint(self, course: _Course) -> Blueprint:
+        slots = course.assignment.collectors.of
         return Blueprint(
-            space=self._space,
+            space=course.space,
             routes={
-                collector: Route(counter, tuple(filter(None, map(self._found.get, addresses))))
-                for counter, (collector, addresses) in enumerate(self._setting.addresses.items())
+                collector: Route(slots[collector], tuple(filter(None, map(course.found.get, addresses))))
+                for collector, addresses in course.setting.addresses.items()
             },
             ports=self._plan_ports(),
-            own=self._setting.own,
-            listen=self._setting.listen,
+            counters=course.assignment.rule_slots(),
+            own=course.setting.own,
+            listen=course.setting.listen,
         )
 
     def _plan_ports(self) -> tuple[PlanPort, ...]:
@@ -181,7 +186,7 @@ class Forwarder:
 
     def _tell_of_ways(self, before: Mapping[Address, Hop | None]) -> None:
         """Which collectors have lost their way, or never had one, and which have found it again."""
-        for address, hop in self._found.items():
+        for address, hop in self._now().found.items():
             if hop is None and (address not in before or before[address] is not None):
                 self._tell_of_missing(address)
             elif hop is not None and before.get(address, hop) is None:
@@ -194,28 +199,28 @@ class Forwarder:
         self._say(f"collector {self._names_of(address)}: warning: {no_way_by(out)}{mend}")
 
     def _names_of(self, address: Address) -> str:
-        return ", ".join(map(str, self._destinations[address]))
+        return ", ".join(map(str, self._now().destinations[address]))
 
     # ---- neighbours ----
 
-    def _want_neighbours(self) -> None:
+    def _want_neighbours(self, course: _Course) -> None:
         now = time.monotonic()
         for (number, address), slot in self._ways.slots.items():
-            port, mac = self._by_number[number], self._setting.macs.get(address)
+            port, mac = self._by_number[number], course.setting.macs.get(address)
             if mac is None:
                 self._neighbours.want(slot, str(port), address, self._askers[number], now)
-            elif slot not in self._told:
+            elif self._told.get(slot) != (mac, NeighbourState.READY):
                 self._neighbours.fix(slot, mac)
 
-    def _asker(self, port: Port) -> Asker:
+    def _asker(self, port: Port, own: Sequence[Prefix]) -> Asker:
         if port.has_neighbours:
             return KernelAsker(self._kernel, port.link.index)
-        own = [InterfaceAddress(Address(own.family, own.value), 32) for own in self._setting.own if own.size == 1]
+        given = [InterfaceAddress(Address(one.family, one.value), 32) for one in own if one.size == 1]
         return WireAsker(
             inject=self._workers[0].inject,
             port=port.number,
             mac=port.link.mac,
-            addresses=own if port.is_bare else self._kernel.addresses(port.link.index),
+            addresses=given if port.is_bare else self._kernel.addresses(port.link.index),
         )
 
     def _set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
@@ -224,35 +229,15 @@ class Forwarder:
 
     # ---- news ----
 
-    def serve(self, threads: Threads, heard: signals.Signals, show: Callable[[Report], None]) -> None:
-        """Until a signal says stop, or no worker is left. `show` gets the report where a signal asks for it."""
-        self._say(self._ready_text())
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (self._kernel.fileno(), threads.fileno(), heard.fileno()):
-                selector.register(descriptor, selectors.EVENT_READ)
-            for worker in self._workers:
-                selector.register(worker.fileno(), selectors.EVENT_READ)
-            while not threads.all_have_ended():
-                selector.select(self._seconds_to_wait())
-                taken = heard.taken()
-                if taken & signals.STOP:
-                    return
-                if taken & signals.STATUS:
-                    show(self.report())
-                if taken & signals.RELOAD:
-                    self._say("SIGHUP: this gfwd cannot reload; restart it")
-                threads.listen()
-                try:
-                    self._advance()
-                except GfwdError as error:  # of the kernel's tables; what was missed comes with the next look
-                    self._say(str(error))
+    def deadline(self) -> float | None:
+        """When `advance` wants to be called next (time.monotonic()); None: not before something comes."""
+        deadlines = (self._neighbours.deadline(), self._to_follow, self._ways.deadline())
+        return min((when for when in deadlines if when is not None), default=None)
 
-    def _seconds_to_wait(self) -> float | None:
-        """None: until something comes."""
-        deadlines = [when for when in (self._neighbours.deadline(), self._to_follow) if when is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Do what has come from the kernel and the workers, and what is due. Raises GfwdError where the kernel's tables
+        cannot be read; what was missed comes with the next look.
+        """
         changes = self._kernel.changes()
         now = time.monotonic()
         links = [news for change in changes for news in self._news_of_links(change)]
@@ -270,6 +255,7 @@ class Forwarder:
             for record in worker.punted():
                 self._neighbours.punted(record, now)
         self._neighbours.advance(now)
+        self._release()
 
     def _news_of_links(self, change: Change) -> Iterator[tuple[Port, Link, Link | None]]:
         """Our ports whose links have changed, with what they were before and what they are now; None: gone."""
@@ -295,10 +281,10 @@ class Forwarder:
             self._tell_of_down(port, link)
         elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
             self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
-            for address in [address for address, hop in self._found.items() if hop is None and not before.is_up]:
+            for address in [address for address, hop in self._now().found.items() if hop is None and not before.is_up]:
                 self._tell_of_missing(address)
         if (link.mac, link.mtu) != (before.mac, before.mtu):
-            self._publish()
+            self._enter(self._now())
 
     def _tell_of_down(self, port: Port, link: Link) -> None:
         """Where netmap waits for it to be up, all that the worker does waits, for other ports and for their hosts too:
@@ -349,14 +335,15 @@ class Forwarder:
 
     def report(self) -> Report:
         """How it stands now."""
-        ports = {port.number: port for port in self._ports}
+        used = {hop.neighbour for hop in self._now().found.values() if hop is not None}
         return Report(
-            ledger_of(self._core, self._setting.rules, self._space),
+            self._accounts.ledger(),
             self._core.work(),
             tuple(map(self._port_report, self._ports)),
             tuple(
-                self._neighbour_report(slot, ports[number], address)
+                self._neighbour_report(slot, self._by_number[number], address)
                 for (number, address), slot in self._ways.slots.items()
+                if slot in used
             ),
         )
 
@@ -382,13 +369,16 @@ class Forwarder:
 
     # ---- words ----
 
-    def _ready_text(self) -> str:
+    def ready_text(self) -> str:
+        """What is forwarded from where to where."""
+
         def text(ports: Sequence[Port]) -> str:
             return ", ".join(f"{port} ({port.mode}{f', {port.rx} queues' if port.rx > 1 else ''})" for port in ports)
 
-        own = ", ".join(map(str, self._setting.own))
+        setting = self._now().setting
+        own = ", ".join(map(str, setting.own))
         into, out = (
             text([port for port in self._ports if port.is_in]),
             text([port for port in self._ports if port.is_out]),
         )
-        return f"forwarding from {into} to {out}: what is for {own}, port {ports_text(self._setting.listen)}"
+        return f"forwarding from {into} to {out}: what is for {own}, port {ports_text(setting.listen)}"

@@ -1,11 +1,11 @@
 """Replay: the real core from one capture file to another, without privileges and without a network."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names
-from gfwd.daemon.accounts import ledger_of
+from gfwd.daemon.accounts import Accounts, Assignment
 from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError, UsageError
 from gfwd.metrics.ledger import Ledger
@@ -59,11 +59,14 @@ def replay(job: Replay) -> Outcome:
         worker = core.worker(rx=[(_IN, 0)], tx=[(_OUT, 0)])
         for address, slot in slots.items():
             core.set_neighbour(slot, job.neighbours.get(address) or made_up_mac(address), NeighbourState.READY)
-        core.publish(compile_plan(_blueprint(job, space, collectors, addresses, slots)))
+        accounts = Accounts(core)
+        assignment = accounts.prepare(job.rules, space)
+        core.publish(compile_plan(_blueprint(job, space, assignment, addresses, slots)))
+        accounts.take(assignment)
         with Threads([worker], stopping_s=_STOPPING_S) as threads:
             threads.wait()
         problem = _problem(core, job)
-        ledger = ledger_of(core, job.rules, space)
+        ledger = accounts.ledger()
     return Outcome(ledger, problem, _remarks(job, slots))
 
 
@@ -76,7 +79,7 @@ def made_up_mac(address: Address) -> bytes:
 def _blueprint(
     job: Replay,
     space: RuleSpace,
-    collectors: Iterable[Collector],
+    assignment: Assignment,
     addresses: Mapping[Collector, tuple[Address, ...]],
     slots: Mapping[Address, int],
 ) -> Blueprint:
@@ -85,8 +88,9 @@ def _blueprint(
         space=space,
         routes={
             collector: Route(counter, tuple(Hop(address, _OUT, slots[address]) for address in addresses[collector]))
-            for counter, collector in enumerate(collectors)
+            for collector, counter in assignment.collectors.of.items()
         },
+        counters=assignment.rule_slots(),
         ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True)),
         own=job.own,
         listen=job.listen,

@@ -1,43 +1,30 @@
 """Run: the real core between interfaces of this host, until it is told to stop."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from gfwd.daemon import names, signals
+from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
-from gfwd.daemon.forwarder import Forwarder, Report, Setting
+from gfwd.daemon.forwarder import Forwarder, Setting
+from gfwd.daemon.job import Run
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
+from gfwd.daemon.reload import Fresh, Reader, prepare
+from gfwd.daemon.report import Report
+from gfwd.daemon.service import Service, setting_of
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
 from gfwd.l2.kernel import Kernel, open_kernel
 from gfwd.native.core import Core, Limits, NeedsCopies, RunEnd, Worker
-from gfwd.rules.listen import named_ports
-from gfwd.rules.model import ADDRESS_BITS, Address, Ports, Prefix, RuleSet
-from gfwd.rules.space import RuleSpace
+from gfwd.rules.model import ADDRESS_BITS, Prefix
 
-_MORE_NEIGHBOURS = 64  # slots, so that one that is given back is not taken again at once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What to forward.
-
-    own: addresses that are ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that
-    the rules name. macs: of neighbours that are not to be asked for. cpus: one for each worker, or none.
-    """
-
-    rules: RuleSet
-    inputs: tuple[PortName, ...]
-    outputs: tuple[PortName, ...]
-    own: tuple[Prefix, ...] | None = None
-    listen: Ports | None = None
-    macs: Mapping[Address, bytes] = field(default_factory=dict)
-    workers: int = 1
-    cpus: tuple[int, ...] = ()
+# What a reload may bring more of. Counters and slots that nobody uses are address space, no memory.
+_ROOM_FOR_RULES = 65_536
+_ROOM_FOR_COLLECTORS = 4_096
+_ROOM_FOR_NEIGHBOURS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,68 +35,64 @@ class Outcome:
     is_whole: bool
 
 
-def listened_on(ruleset: RuleSet, listen: Ports | None) -> Ports:
-    """The UDP ports that are ours. Raises UsageError where neither the rules nor the operator name one."""
-    ports = listen or named_ports(ruleset)
-    if not ports:
-        raise UsageError(
-            f"{ruleset.path}: error: no rule names a port, and on all of them gfwd would carry off answers to the "
-            "host's own questions (DNS, NTP, DHCP)\nsay which are the exporters': --listen 514,2055,9990-9999; or, "
-            "where the address is gfwd's alone, --listen all"
-        )
-    return ports
-
-
-def run(job: Run, say: Say, show: Callable[[Report], None]) -> Outcome:
-    """Forward until SIGINT or SIGTERM.
+def run(read: Callable[[], Run], say: Say, show: Callable[[Report], None]) -> Outcome:
+    """Forward until SIGINT or SIGTERM. read: says what, at the start and whenever a reload is asked for.
 
     `say` gets a line for whatever the operator should know meanwhile, `show` a report whenever a signal asks for one.
     """
     signals.ignore_early()
+    job = read()
     _refuse_cpus(job)
-    listen = listened_on(job.rules, job.listen)
     with open_kernel() as kernel:
-        own = job.own or _addresses_of(kernel, job.inputs)
-        addresses = names.addresses(job.rules.collectors())
-        names.refuse_own(job.rules.path, own, addresses)
-        setting = Setting(rules=job.rules, own=own, listen=listen, addresses=addresses, macs=job.macs)
+        fresh = prepare(job)
+        own = _own(kernel, job)
+        setting = setting_of(fresh, own)
         not_the_kernels = bool(set(own) - set(_addresses_of(kernel, job.inputs)))
-        with signals.Signals() as heard, in_order(_wanted(job), say, promiscuous=not_the_kernels):
+        with (
+            signals.Signals() as heard,
+            Reader(read) as reader,
+            in_order(_wanted(job), say, promiscuous=not_the_kernels),
+        ):
             try:
-                return _forward(job, setting, kernel, heard, say, show, copies=False)
+                return _forward(fresh, setting, kernel, heard, reader, say, show, copies=False)
             except NeedsCopies:
-                return _forward(job, setting, kernel, heard, say, show, copies=True)
+                return _forward(fresh, setting, kernel, heard, reader, say, show, copies=True)
 
 
 def _forward(
-    job: Run,
+    fresh: Fresh,
     setting: Setting,
     kernel: Kernel,
     heard: signals.Signals,
+    reader: Reader,
     say: Say,
     show: Callable[[Report], None],
     *,
     copies: bool,
 ) -> Outcome:
-    space = RuleSpace(setting.rules)
-    limits = Limits(
-        rules=len(space.ranked),
-        collectors=len(setting.addresses),
-        neighbours=2 * len(setting.destinations()) + _MORE_NEIGHBOURS,  # all may move at once
-    )
-    with Core(limits) as core:
+    job = fresh.job
+    with Core(_limits(fresh, setting)) as core:
         ports = _open(core, kernel, job, setting, say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, job)
-        forwarder = Forwarder(setting, space, kernel, core, ports, workers, say)
-        forwarder.follow_routes()
+        forwarder = Forwarder(kernel, core, ports, workers, setting.own, say)
+        forwarder.take(setting, fresh.space)
+        service = Service(forwarder, job, reader, lambda its: _own(kernel, its), say)
         with Threads(workers, job.cpus) as threads:
-            forwarder.serve(threads, heard, show)
+            service.serve(kernel.fileno(), workers, threads, heard, show)
             threads.stop()
             forwarder.drain()
         report = forwarder.report()
         is_whole = len(ports) == len({*job.inputs, *job.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
+
+
+def _limits(fresh: Fresh, setting: Setting) -> Limits:
+    return Limits(
+        rules=2 * len(fresh.space.ranked) + _ROOM_FOR_RULES,
+        collectors=2 * len(setting.addresses) + _ROOM_FOR_COLLECTORS,
+        neighbours=2 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS,
+    )
 
 
 def _open(core: Core, kernel: Kernel, job: Run, setting: Setting, say: Say, *, copies: bool) -> list[Port]:
@@ -125,6 +108,10 @@ def _wanted(job: Run) -> list[Wanted]:
     return [
         Wanted(name, name in job.inputs, name in job.outputs) for name in dict.fromkeys((*job.inputs, *job.outputs))
     ]
+
+
+def _own(kernel: Kernel, job: Run) -> tuple[Prefix, ...]:
+    return job.own or _addresses_of(kernel, job.inputs)
 
 
 def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ...]:

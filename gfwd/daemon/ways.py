@@ -9,9 +9,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gfwd.daemon.ports import Port
+from gfwd.errors import GfwdError
 from gfwd.l2.routes import Route, next_hop
 from gfwd.plan.blueprint import Hop
 from gfwd.rules.model import Address
+
+_KEPT_S = 5.0
 
 
 class NextHop(NamedTuple):
@@ -33,47 +36,61 @@ def no_way_by(ports: Iterable[object]) -> str:
 
 
 class Ways:
-    """slots: how many the core has. fixed: MACs by configuration, of neighbours that are not asked for."""
+    """slots: how many the core has."""
 
-    def __init__(self, router: Router, ports: Sequence[Port], slots: int, fixed: Collection[Address]) -> None:
+    def __init__(self, router: Router, ports: Sequence[Port], slots: int) -> None:
         self._router = router
+        self._room = slots
         self._out = {port.link.index: port.number for port in ports if port.is_out}
         self._routed = [port.link.index for port in ports if port.is_out and not port.is_bare]
         self._bare = [port.number for port in ports if port.is_out and port.is_bare]
-        self._fixed = fixed
         self._free = deque(range(slots))
         self.slots: dict[NextHop, int] = {}
+        self._unused: dict[NextHop, float] = {}  # since when
 
-    def find(self, destinations: Iterable[Address]) -> dict[Address, Hop | None]:
-        """The way to each; None: no route leaves by a port of ours, or there is no slot left for the neighbour."""
-        return {destination: self._way(destination) for destination in destinations}
+    def find(self, destinations: Iterable[Address], fixed: Collection[Address]) -> dict[Address, Hop | None]:
+        """The way to each; None: no route leaves by a port of ours. Raises GfwdError where slots run out.
 
-    def release(self, found: Mapping[Address, Hop | None]) -> list[int]:
-        """Give back the slots that are on none of these ways; each is long in a queue before it is given away anew."""
+        fixed: neighbours whose MACs are named, so that nobody need ask for them.
+        """
+        return {destination: self._way(destination, fixed) for destination in destinations}
+
+    def release(self, found: Mapping[Address, Hop | None], now: float) -> list[int]:
+        """Give back the slots that have been on none of these ways for a while: what waits for such a neighbour may
+        still find it, and a way that comes back finds its neighbour known. Each is long in a queue before it is given
+        away anew.
+        """
         used = {hop.neighbour for hop in found.values() if hop is not None}
-        unused = [hop for hop, slot in self.slots.items() if slot not in used]
-        released = [self.slots.pop(hop) for hop in unused]
+        self._unused = {hop: self._unused.get(hop, now) for hop, slot in self.slots.items() if slot not in used}
+        released = [self.slots.pop(hop) for hop, since in self._unused.items() if now - since >= _KEPT_S]
+        self._unused = {hop: since for hop, since in self._unused.items() if hop in self.slots}
         self._free.extend(released)
         return released
 
-    def _way(self, destination: Address) -> Hop | None:
-        hop = self._next_hop(destination)
+    def deadline(self) -> float | None:
+        """When `release` has something to give back; None: never, as it stands."""
+        return min(self._unused.values()) + _KEPT_S if self._unused else None
+
+    def _way(self, destination: Address, fixed: Collection[Address]) -> Hop | None:
+        hop = self._next_hop(destination, fixed)
         if hop is None:
             return None
         slot = self.slots.get(hop)
         if slot is None:
             if not self._free:
-                return None
+                raise GfwdError(
+                    f"error: more than {self._room:,} next hops, which a gfwd that runs cannot have; restart it"
+                )
             slot = self.slots[hop] = self._free.popleft()
         return Hop(destination, hop.port, slot)
 
-    def _next_hop(self, destination: Address) -> NextHop | None:
+    def _next_hop(self, destination: Address, fixed: Collection[Address]) -> NextHop | None:
         routes = [route for index in self._routed for route in self._router.routes_to(destination, index)]
         hop = next_hop(routes, destination, self._out)
         if hop is not None:
             return NextHop(self._out[hop.interface], hop.address)
         # Whoever names its MAC says that it is on the wire, and needs no route to say so. With several, which one?
-        if destination in self._fixed and len(self._out) == 1:
+        if destination in fixed and len(self._out) == 1:
             return NextHop(next(iter(self._out.values())), destination)
         # Of a pipe or a VALE switch the host has no routes: who is there, is there at once.
         return NextHop(self._bare[0], destination) if len(self._bare) == 1 else None

@@ -1,11 +1,13 @@
 """The two ledgers, read from the core and put beside the names that the operator knows."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gfwd.native.core import DROP_CAUSES, CopyLedger, Core, Count, FrameLedger
+from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger
+
+NOTHING = CopyLedger(0, 0, 0, 0, dict.fromkeys(DROP_CAUSES, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +21,19 @@ class RuleCount:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The frame ledger, and the copy ledger of each collector, by the collector's canonical text."""
+    """The frame ledger, and the copy ledger of each collector, by the collector's canonical text.
+
+    gone: of all collectors together that were there before a reload.
+    """
 
     frames: FrameLedger
     collectors: dict[str, CopyLedger]
     rules: tuple[RuleCount, ...]
+    gone: CopyLedger = NOTHING
 
     def copies(self) -> CopyLedger:
         """The copy ledger in all."""
-        drops = Counter(dict.fromkeys(DROP_CAUSES, 0))
-        for ledger in self.collectors.values():
-            drops.update(ledger.drops)
-        ledgers = self.collectors.values()
-        return CopyLedger(
-            wanted=sum(ledger.wanted for ledger in ledgers),
-            sent=sum(ledger.sent for ledger in ledgers),
-            sent_bytes=sum(ledger.sent_bytes for ledger in ledgers),
-            pending=sum(ledger.pending for ledger in ledgers),
-            drops=dict(drops),
-        )
+        return added((*self.collectors.values(), self.gone))
 
     def as_json(self) -> dict[str, Any]:
         """The ledgers as objects of JSON; every drop cause is named, also those at 0."""
@@ -45,15 +41,32 @@ class Ledger:
             **self.frames._asdict(),
             "copies": self.copies()._asdict(),
             "collectors": {name: ledger._asdict() for name, ledger in self.collectors.items()},
+            "gone": self.gone._asdict(),
             "rules": {rule.place: {"rule": rule.text, **rule.count._asdict()} for rule in self.rules},
         }
 
 
-def read_ledger(core: Core, collectors: Sequence[str], rules: Sequence[tuple[str, str]]) -> Ledger:
-    """Read the core's counters. collectors: names by counter slot. rules: (place, text) by counter slot."""
-    counts = core.rules(len(rules))
-    return Ledger(
-        frames=core.frames(),
-        collectors=dict(zip(collectors, core.collectors(len(collectors)), strict=True)),
-        rules=tuple(RuleCount(place, text, count) for (place, text), count in zip(rules, counts, strict=True)),
+def added(ledgers: Iterable[CopyLedger]) -> CopyLedger:
+    """All of them together."""
+    every = tuple(ledgers)
+    drops = Counter(dict.fromkeys(DROP_CAUSES, 0))
+    for ledger in every:
+        drops.update(ledger.drops)
+    return CopyLedger(
+        wanted=sum(ledger.wanted for ledger in every),
+        sent=sum(ledger.sent for ledger in every),
+        sent_bytes=sum(ledger.sent_bytes for ledger in every),
+        pending=sum(ledger.pending for ledger in every),
+        drops=dict(drops),
+    )
+
+
+def since(before: CopyLedger, now: CopyLedger) -> CopyLedger:
+    """What has been counted since then."""
+    return CopyLedger(
+        wanted=now.wanted - before.wanted,
+        sent=now.sent - before.sent,
+        sent_bytes=now.sent_bytes - before.sent_bytes,
+        pending=now.pending - before.pending,
+        drops={cause: n - before.drops[cause] for cause, n in now.drops.items()},
     )

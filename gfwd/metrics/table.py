@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from gfwd.metrics.ledger import Ledger
+from gfwd.metrics.ledger import NOTHING, Ledger
+from gfwd.native.core import CopyLedger
 
 _RULES_SHOWN = 20
 
@@ -30,13 +31,17 @@ def ledger_text(ledger: Ledger) -> str:
             ("collector", "wanted", "sent", "bytes", "pending", "dropped"),
             [
                 (name, copies.wanted, copies.sent, copies.sent_bytes, copies.pending, sum(copies.drops.values()))
-                for name, copies in [*ledger.collectors.items(), ("all", ledger.copies())]
+                for name, copies in [*ledger.collectors.items(), *_gone(ledger), ("all", ledger.copies())]
             ],
         ),
         _drops(ledger),
         _rules(ledger),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _gone(ledger: Ledger) -> list[tuple[str, CopyLedger]]:
+    return [("no longer named", ledger.gone)] if ledger.gone != NOTHING else []
 
 
 def _drops(ledger: Ledger) -> str:

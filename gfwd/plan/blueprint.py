@@ -1,6 +1,6 @@
 """What a plan is made from: the rule space, and everything that the rules do not say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,13 +54,15 @@ class Route(NamedTuple):
 class Blueprint:
     """All that a plan holds.
 
-    routes: every collector that a rule names. own: destination addresses that are ours. listen: UDP ports that are
-    ours. tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
+    routes: every collector that a rule names. counters: each rule's slot, by its rank; None: the rank is the slot.
+    own: destination addresses that are ours. listen: UDP ports that are ours. tap_every: one in so many datagrams of
+    ours goes to the tap; 0 for none.
     """
 
     space: RuleSpace
     routes: Mapping[Collector, Route]
     ports: tuple[PlanPort, ...]
+    counters: Sequence[int] | None = None
     own: tuple[Prefix, ...] = EVERY_ADDRESS
     listen: Ports = ALL_PORTS
     tap_every: int = 0

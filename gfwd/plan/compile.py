@@ -29,7 +29,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
     """The bytes to publish. Everything that they refer to by number must exist in the core, which checks it."""
     space = blueprint.space
     targets = _Targets(blueprint)
-    rules = _rules(space, targets)
+    rules = _rules(space, targets, blueprint.counters)
     nodes, ranges = _nodes(space)
     segments4, top4, top4_shift = _segments4(space)
     sections: dict[str, Section] = {
@@ -141,11 +141,10 @@ def _address(hop: Hop) -> bytes:
     return hop.address.value.to_bytes(ADDRESS_BITS[hop.address.family] // 8, "big")
 
 
-def _rules(space: RuleSpace, targets: _Targets) -> Section:
-    """Rule numbers are counter slots as well: what a rule counts is read by its number."""
+def _rules(space: RuleSpace, targets: _Targets, counters: Sequence[int] | None) -> Section:
     entries = array(_U32)
-    for number, rule in enumerate(space.ranked):
-        entries.extend((*targets.span(rule), number, 0))
+    for rule, counter in zip(space.ranked, range(len(space.ranked)) if counters is None else counters, strict=True):
+        entries.extend((*targets.span(rule), counter, 0))
     return entries.tobytes(), len(space.ranked)
 
 

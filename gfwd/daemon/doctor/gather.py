@@ -123,8 +123,8 @@ def _ways(
         for number, one in enumerate(asked.ports)
         if one.name.interface is None or one.name.interface in interfaces
     ]
-    ways = Ways(kernel, ports, len(destinations), asked.fixed)
-    found = ways.find(destinations)
+    ways = Ways(kernel, ports, len(destinations))
+    found = ways.find(destinations, asked.fixed)
     hops = {slot: hop for hop, slot in ways.slots.items()}
     return {address: None if hop is None else hops[hop.neighbour] for address, hop in found.items()}
 

@@ -1,0 +1,55 @@
+"""How a gfwd that runs stands: the ledgers, and what stands beside them."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gfwd.metrics.ledger import Ledger
+from gfwd.native.core import Work
+
+
+class PortReport(NamedTuple):
+    """A port; ours, passed, lost, unread, unsent: see XdpPort, and None for netmap, which does not count so.
+
+    error: what went wrong with it.
+    """
+
+    name: str
+    mode: str
+    rx_queues: int
+    tx_queues: int
+    ours: int | None
+    passed: int | None
+    lost: int | None
+    unread: int | None
+    unsent: int | None
+    error: str | None
+
+    def is_whole(self) -> bool:
+        """Whether nothing went wrong with it, and nothing stayed behind in it."""
+        return self.error is None and not self.unread and not self.unsent
+
+
+class NeighbourReport(NamedTuple):
+    address: str
+    port: str
+    mac: str | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The ledgers, and what stands beside them."""
+
+    ledger: Ledger
+    work: Work
+    ports: tuple[PortReport, ...]
+    neighbours: tuple[NeighbourReport, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As objects of JSON."""
+        return {
+            **self.ledger.as_json(),
+            "work": self.work._asdict(),
+            "ports": {port.name: port._asdict() for port in self.ports},
+            "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
+        }
