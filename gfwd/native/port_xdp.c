@@ -192,7 +192,7 @@ static const struct fw_queue_ops xdp_ops = {
 bool
 port_xdp_redirect(struct fw_port *port, const struct fw_plan *plan, char *error)
 {
-	const struct xdp_port *p = (const struct xdp_port *)port;
+	struct xdp_port *p = (struct xdp_port *)port;
 
 	return redirector_set(&p->redirector, plan, plan != NULL ? plan_ports(plan)[port->number].mac : NULL, error);
 }

@@ -23,7 +23,7 @@ enum { HOP_BY_HOP = 0, UDP = 17, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 }
 enum { ETHER_BYTES = 14, TAG_BYTES = 4, IPV4_BYTES = 20, IPV6_BYTES = 40, UDP_PORTS_BYTES = 4, EXTENSIONS_MAX = 6 };
 
 /* The loader puts the file descriptors of its maps in the place of these. */
-extern char ours_map, sockets_map, counts_map;
+extern char ours_map, which_map, sockets_map, counts_map;
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*const redirect_map)(void *map, uint64_t key, uint64_t otherwise) = (void *)BPF_FUNC_redirect_map;
@@ -149,11 +149,12 @@ redirect(struct xdp_md *ctx)
 	const uint8_t *frame = (const uint8_t *)(uintptr_t)ctx->data, *end = (const uint8_t *)(uintptr_t)ctx->data_end;
 	uint32_t queue = ctx->rx_queue_index, first = 0;
 	uint32_t counted = queue < REDIRECT_QUEUES_MAX ? queue : REDIRECT_QUEUES_MAX - 1;
-	const struct redirect_ours *ours = map_lookup(&ours_map, &first);
+	const uint32_t *which = map_lookup(&which_map, &first);
+	const struct redirect_ours *ours = which != NULL ? map_lookup(&ours_map, which) : NULL;
 	struct redirect_count *count = map_lookup(&counts_map, &counted);
 	int action = XDP_PASS;
 
-	/* Neither can be missing, but the kernel wants to see that we looked. */
+	/* None of them can be missing, but the kernel wants to see that we looked. */
 	if (ours == NULL || count == NULL)
 		return XDP_PASS;
 	if (is_ours(ours, frame, end))

@@ -50,12 +50,9 @@ describe(struct redirect_ours *ours, const struct fw_plan *plan, const uint8_t *
 	}
 }
 
-/*
- * The kernel copies it while the program may read it. What was zero is written from front to back, so what is listened on
- * comes last: addresses that are half written meet no port yet.
- */
+/* The kernel copies it while the program may read: so it is written where the program does not look, and then it does. */
 bool
-redirector_set(const struct redirector *r, const struct fw_plan *plan, const uint8_t *mac, char *error)
+redirector_set(struct redirector *r, const struct fw_plan *plan, const uint8_t *mac, char *error)
 {
 	struct redirect_ours ours;
 
@@ -67,7 +64,10 @@ redirector_set(const struct redirector *r, const struct fw_plan *plan, const uin
 	memset(&ours, 0, sizeof ours);
 	if (plan != NULL)
 		describe(&ours, plan, mac);
-	return bpf_map_set(r->ours, 0, &ours) == 0 || refuse_xdp(error, "the XDP program cannot be told what is ours");
+	if (bpf_map_set(r->ours, !r->which, &ours) != 0 || bpf_map_set(r->which_is, 0, &(uint32_t){ !r->which }) != 0)
+		return refuse_xdp(error, "the XDP program cannot be told what is ours");
+	r->which = !r->which;
+	return true;
 }
 
 bool
@@ -92,10 +92,11 @@ make_maps(struct redirector *r, char *error)
 {
 	void *memory;
 
-	r->ours = bpf_map_new(BPF_KIND_ARRAY, sizeof(struct redirect_ours), 1);
+	r->ours = bpf_map_new(BPF_KIND_ARRAY, sizeof(struct redirect_ours), 2);
+	r->which_is = bpf_map_new(BPF_KIND_ARRAY, sizeof(uint32_t), 1);
 	r->counts = bpf_map_new(BPF_KIND_ARRAY, sizeof(struct redirect_count), REDIRECT_QUEUES_MAX);
 	r->sockets = bpf_map_new(BPF_KIND_SOCKETS, sizeof(int), REDIRECT_QUEUES_MAX);
-	if (r->ours < 0 || r->counts < 0 || r->sockets < 0)
+	if (r->ours < 0 || r->which_is < 0 || r->counts < 0 || r->sockets < 0)
 		return refuse_xdp(error, "the XDP program's maps cannot be made");
 	memory = bpf_map_memory(r->counts, COUNT_BYTES);
 	if (memory == MAP_FAILED)
@@ -109,6 +110,8 @@ map_named(const struct redirector *r, const char *name)
 {
 	if (strcmp(name, "ours_map") == 0)
 		return r->ours;
+	if (strcmp(name, "which_map") == 0)
+		return r->which_is;
 	return strcmp(name, "counts_map") == 0 ? r->counts : r->sockets;
 }
 
@@ -148,7 +151,7 @@ attach(struct redirector *r, const char *name, unsigned interface, char *error)
 void
 redirector_init(struct redirector *r)
 {
-	*r = (struct redirector){ .ours = -1, .counts = -1, .sockets = -1, .program = -1, .link = -1 };
+	*r = (struct redirector){ .ours = -1, .which_is = -1, .counts = -1, .sockets = -1, .program = -1, .link = -1 };
 }
 
 bool
@@ -165,7 +168,7 @@ redirector_open(struct redirector *r, const char *name, unsigned interface, char
 void
 redirector_close(struct redirector *r)
 {
-	const int fds[] = { r->link, r->program, r->ours, r->counts, r->sockets };
+	const int fds[] = { r->link, r->program, r->ours, r->which_is, r->counts, r->sockets };
 
 	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] >= 0)

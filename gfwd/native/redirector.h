@@ -10,7 +10,9 @@
 #include "redirect.h"
 
 struct redirector {
-	int ours;			/* maps of the program: what is ours … */
+	int ours;			/* maps of the program: what is ours, twice … */
+	int which_is;			/* … which of the two counts now … */
+	uint32_t which;
 	int counts;			/* … what it counted, and `count` is its memory … */
 	int sockets;			/* … and the socket of each queue */
 	struct redirect_count *count;
@@ -28,7 +30,7 @@ void redirector_close(struct redirector *);
 /* What is ours on a queue goes to this socket. False with errno set. */
 bool redirector_add(const struct redirector *, unsigned queue, int socket);
 /* Own addresses and ports of this plan are ours from now on; NULL: nothing is. False: `error` says why not. */
-bool redirector_set(const struct redirector *, const struct fw_plan *, const uint8_t *mac, char *error);
+bool redirector_set(struct redirector *, const struct fw_plan *, const uint8_t *mac, char *error);
 /* Adds what it has counted. */
 void redirector_read(const struct redirector *, struct fw_xdp_port *);
 
