@@ -1,6 +1,7 @@
 """The command line: one file a command, each with its arguments and its printing, and no logic.
 
 run.py      forward, live
+ask.py      status, reload, stop, neighbours: ask one that runs
 check.py    validate a rules file
 doctor.py   what on this host would hurt
 replay.py   forward a capture file to another
@@ -18,10 +19,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import bench, check, doctor, lab, replay, run
+from gfwd.cli import ask, bench, check, doctor, lab, replay, run
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, replay, check, doctor, lab, bench)
+COMMANDS = (run, ask, replay, check, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

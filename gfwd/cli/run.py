@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from gfwd.cli import options
@@ -16,9 +17,16 @@ def add(subparsers: Any) -> None:
         help="forward, from now until it is told to stop",
         description="Forwards what exporters send to this host, by rule. Ports are xdp:eth0 (AF_XDP, Linux), or "
         "netmap:ix0, 'netmap:ix0*' (with the host), netmap:x{1, vale0:a. What is not for gfwd goes on to the kernel as "
-        "ever. SIGINT and SIGTERM end it and show the accounting; SIGUSR1 shows it meanwhile.",
+        "ever. SIGINT and SIGTERM end it and show the accounting; SIGUSR1 shows it meanwhile; SIGHUP has it read the "
+        "rules anew.",
     )
     options.add_forwarding(parser, needs_rules=True)
+    parser.add_argument(
+        "--control",
+        metavar="PATH",
+        type=Path,
+        help="a Unix socket for gfwd status, reload, stop and neighbours, for this user only (default: none)",
+    )
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
     parser.set_defaults(run=run)
 
@@ -26,7 +34,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gfwd.daemon.run import run as forward
 
-    outcome = forward(lambda: _read(arguments), _say, lambda report: _say(_text(report)))
+    outcome = forward(lambda: _read(arguments), _say, _text, arguments.control)
     print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
     return 0 if outcome.is_whole else 1
 

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
+from gfwd.daemon.control import Control
 from gfwd.daemon.forwarder import Forwarder, Setting
 from gfwd.daemon.job import Run
 from gfwd.daemon.netmap_ports import open_netmap_ports
@@ -13,7 +16,7 @@ from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
-from gfwd.daemon.service import Service, setting_of
+from gfwd.daemon.service import Render, Service, setting_of
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
@@ -35,10 +38,10 @@ class Outcome:
     is_whole: bool
 
 
-def run(read: Callable[[], Run], say: Say, show: Callable[[Report], None]) -> Outcome:
+def run(read: Callable[[], Run], say: Say, render: Render, control: Path | None = None) -> Outcome:
     """Forward until SIGINT or SIGTERM. read: says what, at the start and whenever a reload is asked for.
 
-    `say` gets a line for whatever the operator should know meanwhile, `show` a report whenever a signal asks for one.
+    `say` gets a line for whatever the operator should know meanwhile. control: where the control socket is to be.
     """
     signals.ignore_early()
     job = read()
@@ -54,9 +57,9 @@ def run(read: Callable[[], Run], say: Say, show: Callable[[Report], None]) -> Ou
             in_order(_wanted(job), say, promiscuous=not_the_kernels),
         ):
             try:
-                return _forward(fresh, setting, kernel, heard, reader, say, show, copies=False)
+                return _forward(fresh, setting, kernel, heard, reader, say, render, control, copies=False)
             except NeedsCopies:
-                return _forward(fresh, setting, kernel, heard, reader, say, show, copies=True)
+                return _forward(fresh, setting, kernel, heard, reader, say, render, control, copies=True)
 
 
 def _forward(
@@ -66,7 +69,8 @@ def _forward(
     heard: signals.Signals,
     reader: Reader,
     say: Say,
-    show: Callable[[Report], None],
+    render: Render,
+    control: Path | None,
     *,
     copies: bool,
 ) -> Outcome:
@@ -77,9 +81,12 @@ def _forward(
         workers = _workers(core, ports, job)
         forwarder = Forwarder(kernel, core, ports, workers, setting.own, say)
         forwarder.take(setting, fresh.space)
-        service = Service(forwarder, job, reader, lambda its: _own(kernel, its), say)
-        with Threads(workers, job.cpus) as threads:
-            service.serve(kernel.fileno(), workers, threads, heard, show)
+        service = Service(forwarder, job, reader, lambda its: _own(kernel, its), say, render)
+        with (
+            Control(control, service.asked) if control else nullcontext() as its_control,
+            Threads(workers, job.cpus) as threads,
+        ):
+            service.serve(kernel.fileno(), workers, threads, heard, its_control)
             threads.stop()
             forwarder.drain()
         report = forwarder.report()

@@ -1,0 +1,68 @@
+"""gfwd status, reload, stop, neighbours: ask a gfwd that runs, by its control socket."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+_SOON_S = 10.0
+_RELOAD_S = 120.0  # names may take their time, and so may a hundred thousand rules
+
+
+def add(subparsers: Any) -> None:
+    status = _command(
+        subparsers, "status", "how a gfwd that runs stands: what it has forwarded, dropped and why", _status
+    )
+    status.add_argument("--json", action="store_true", help="as one line of JSON")
+    neighbours = _command(subparsers, "neighbours", "the next hops of a gfwd that runs, and their MACs", _neighbours)
+    neighbours.add_argument("--json", action="store_true", help="as one line of JSON")
+    reload = _command(subparsers, "reload", "have a gfwd that runs read its rules anew", _reload)
+    reload.add_argument("--dry-run", action="store_true", help="only say whether it could")
+    _command(subparsers, "stop", "end a gfwd that runs", _stop)
+
+
+def _command(subparsers: Any, name: str, does: str, run: Any) -> Any:
+    parser = subparsers.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
+    parser.add_argument(
+        "--control", metavar="PATH", type=Path, required=True, help="the control socket that it was started with"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    answer = _ask(arguments, {"do": "status", "text": not arguments.json}, _SOON_S)
+    print(json.dumps(answer) if arguments.json else answer)
+    return 0
+
+
+def _neighbours(arguments: argparse.Namespace) -> int:
+    answer = _ask(arguments, {"do": "neighbours"}, _SOON_S)
+    if arguments.json:
+        print(json.dumps(answer))
+        return 0
+    from gfwd.metrics.table import table_text
+
+    rows = [(one["address"], one["port"], one["mac"] or "", one["state"]) for one in answer]
+    print(table_text(("neighbour", "port", "MAC", "state"), rows))
+    return 0
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    print(_ask(arguments, {"do": "reload", "dry_run": arguments.dry_run}, _RELOAD_S))
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    """Until it has ended."""
+    from gfwd.daemon.control import wait_for_end
+
+    _ask(arguments, {"do": "stop"}, _SOON_S)
+    wait_for_end(arguments.control, _SOON_S)
+    return 0
+
+
+def _ask(arguments: argparse.Namespace, question: dict[str, Any], seconds: float) -> Any:
+    from gfwd.daemon.control import ask
+
+    return ask(arguments.control, question, seconds)

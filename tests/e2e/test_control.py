@@ -1,0 +1,172 @@
+"""A gfwd that runs is asked, and told, by its control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.e2e.live import Live, Site, wait_until
+
+pytestmark = pytest.mark.usefixtures("live_network")
+
+RULES = "* 514 10.1.0.2 A\n"
+
+
+class Controlled:
+    """A gfwd that runs in a site, and the commands that ask it."""
+
+    def __init__(self, site: Site, run, path) -> None:
+        self.site, self.path, self._run = site, path, run
+        self.live: Live = site.run(RULES, "--control", str(path))
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = self._run(*words, "--control", str(self.path))
+        return done
+
+    def raw(self) -> socket.socket:
+        its = socket.socket(socket.AF_UNIX)
+        its.settimeout(20)
+        its.connect(str(self.path))
+        return its
+
+
+@pytest.fixture
+def its(site, run, tmp_path):
+    return Controlled(site, run, tmp_path / "control")
+
+
+def test_status(its):
+    assert its.site.forwards(b"one")
+    told = its("status")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "10.1.0.2" in told.stdout and "forwarded" in told.stdout
+    status = json.loads(its("status", "--json").stdout)
+    assert (status["forwarded"], status["pid"]) == (1, its.live.process.pid)
+    assert status["rules_file"].endswith("gfwd.rules")
+    assert its.live.stop().account()["forwarded"] == 1
+
+
+def test_neighbours(its):
+    assert its.site.forwards(b"one")
+    (neighbour,) = json.loads(its("neighbours", "--json").stdout)
+    mac = its.site.near.mac("c0").hex(":")
+    assert neighbour == {"address": "10.1.0.2", "port": "xdp:out0", "mac": mac, "state": "ready"}
+    assert mac in its("neighbours").stdout
+
+
+def test_reload(its):
+    its.site.near.address("c0", "10.1.0.3/24")
+    path = its.site.rules("* 514 10.1.0.3 A\n")
+    told = its("reload", "--dry-run")
+    assert (told.returncode, told.stdout) == (0, f"{path}: could be reloaded, 1 rules, 1 collectors\n")
+    assert its.site.forwards(b"old") and its.site.collector.arrived()[-1].destination == "10.1.0.2"
+    told = its("reload")
+    assert (told.returncode, told.stdout) == (0, f"{path}: reloaded, 1 rules, 1 collectors\n")
+    assert its.site.forwards(b"new") and its.site.collector.arrived()[-1].destination == "10.1.0.3"
+
+
+def test_a_reload_that_cannot_be(its):
+    """The error goes to who has asked, and to the log."""
+    its.site.rules("* 514 10.1.0.2 A\nnonsense\n")
+    for words in (("reload", "--dry-run"), ("reload",)):
+        told = its(*words)
+        assert (told.returncode, told.stdout) == (2, "")
+        assert "gfwd.rules:2:" in told.stderr and "Traceback" not in told.stderr
+    its.live.wait_for("reload: error: nothing has changed")
+    assert its.live.said().count("nothing has changed") == 1
+    assert its.site.forwards(b"still")
+
+
+def test_many_ask_for_a_reload_at_once(its):
+    answers = []
+    askers = [threading.Thread(target=lambda: answers.append(its("reload"))) for _ in range(6)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert [answer.returncode for answer in answers] == [0] * 6
+
+
+def test_stop(its):
+    assert its.site.forwards(b"one")
+    assert its("stop").returncode == 0
+    assert its.live.ended().account()["forwarded"] == 1
+    assert not its.path.exists()
+
+
+def test_nobody_listens(its):
+    its.live.stop()
+    told = its("status")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert f"{its.path}: error: no gfwd listens there" in told.stderr
+
+
+def test_only_its_owner_can_connect(its):
+    assert stat.S_IMODE(its.path.stat().st_mode) == 0o600
+    os.chmod(its.path.parent, 0o755)
+    ask = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    command = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", ask, its.path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "PermissionError" in done.stderr
+
+
+def test_another_gfwd_has_the_socket(its, site):
+    second = site.start(RULES, "--port", "xdp:lo", "--address", "192.0.2.1", "--control", str(its.path))
+    ended = second.ended()
+    assert ended.status == 1
+    assert f"{its.path}: error: the control socket cannot be made: another gfwd listens there" in ended.said
+    assert its("status").returncode == 0
+
+
+def test_one_left_over_is_replaced(its, site):
+    its.live.send(signal.SIGKILL)
+    its.live.process.wait()
+    assert its.path.exists()
+    again = site.run(RULES, "--control", str(its.path))
+    assert its("status").returncode == 0
+    assert again.stop().status == 0
+
+
+@pytest.mark.parametrize(
+    "question", [b"\n", b"nonsense\n", b"[]\n", b'{"do": "dance"}\n', b'{"do": 7}\n', b"\xff\xfe\n"]
+)
+def test_odd_questions(its, question):
+    with its.raw() as asker:
+        asker.sendall(question)
+        assert "does not know what is asked" in json.loads(asker.makefile().readline())["error"]
+    assert its.site.forwards(b"still")
+
+
+def test_rude_clients(its):
+    """Who says nothing, too much, or leaves in the middle, holds up nobody."""
+    silent = [its.raw() for _ in range(16)]
+    with its.raw() as seventeenth:
+        assert seventeenth.recv(1) == b""  # there is no room
+    for one in silent[:8]:
+        one.close()
+    with its.raw() as talker:
+        talker.sendall(b"x" * 5_000)
+        with pytest.raises(ConnectionResetError):
+            while talker.recv(1_000):
+                pass
+            raise ConnectionResetError
+    with its.raw() as leaver:
+        leaver.sendall(b'{"do": "reload"}\n')
+    wait_until(lambda: ": reloaded, " in its.live.said())
+    started = time.monotonic()
+    assert its("status").returncode == 0
+    assert its.site.forwards(b"still")
+    for one in silent[8:]:
+        assert one.recv(1) == b""  # let go for having said nothing
+        one.close()
+    assert time.monotonic() - started < 20
+    assert its.live.stop().status == 0
