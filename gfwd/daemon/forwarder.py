@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts, Assignment
-from gfwd.daemon.card.system import this_system
+from gfwd.daemon.keep_up import keeps_up
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
 from gfwd.daemon.report import NeighbourReport, PortReport, Report
@@ -110,12 +110,16 @@ class Forwarder:
         self._accounts.take(assignment)
 
     def follow_routes(self) -> None:
-        """Find the ways to all collectors; where they are others than before, publish a plan that takes them."""
-        self._to_follow, self._followed = None, time.monotonic()
+        """Find the ways to all collectors; where they are others than before, publish a plan that takes them. Raises
+        GfwdError, and then looks again in a while.
+        """
+        self._followed = time.monotonic()
+        self._to_follow = self._followed + _ROUTES_S  # once more, where this fails
         course = self._now()
         found = self._ways.find(course.destinations, course.setting.macs)
         if found != course.found:
             self._enter(replace(course, found=found))
+        self._to_follow = None
 
     def _now(self) -> _Course:
         assert self._course is not None, "take() comes first"
@@ -277,32 +281,14 @@ class Forwarder:
                 self._core.port_fail(port.number, "the interface is gone")
                 self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
             return
-        if not link.is_up and before.is_up:
-            self._tell_of_down(port, link)
+        if not link.is_up and before.is_up and not keeps_up(port):
+            self._say(f"{port}: error: the interface is down; bring it up: {advice.bring_up(link.name)}")
         elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
             self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
             for address in [address for address, hop in self._now().found.items() if hop is None and not before.is_up]:
                 self._tell_of_missing(address)
         if (link.mac, link.mtu) != (before.mac, before.mtu):
             self._enter(self._now())
-
-    def _tell_of_down(self, port: Port, link: Link) -> None:
-        """Where netmap waits for it to be up, all that the worker does waits, for other ports and for their hosts too:
-        who set it down could lock himself out. So it is brought up again, as all ports are at the start.
-        """
-        why, mend = "is down", advice.bring_up(link.name)
-        if port.name.kind == "netmap" and this_system().NETMAP_WAITS_FOR_UP:
-            try:
-                this_system().set_up(link.name, on=True)
-            except OSError as error:
-                why = f"is down, which holds up all forwarding, and cannot be brought up ({error.strerror})"
-            else:
-                self._say(
-                    f"{port}: warning: the interface was set down, which holds up all forwarding (netmap), and is "
-                    "brought up again; to have it down, end gfwd first"
-                )
-                return
-        self._say(f"{port}: error: the interface {why}; bring it up: {mend}")
 
     # ---- the end ----
 

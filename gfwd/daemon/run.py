@@ -11,6 +11,7 @@ from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
 from gfwd.daemon.forwarder import Forwarder, Setting
 from gfwd.daemon.job import Run
+from gfwd.daemon.keep_up import KeepUp
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
@@ -28,6 +29,18 @@ from gfwd.rules.model import ADDRESS_BITS, Prefix
 _ROOM_FOR_RULES = 65_536
 _ROOM_FOR_COLLECTORS = 4_096
 _ROOM_FOR_NEIGHBOURS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What stays when a core has to be given up for another one. See run()."""
+
+    kernel: Kernel
+    heard: signals.Signals
+    reader: Reader
+    say: Say
+    render: Render
+    control: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +69,28 @@ def run(read: Callable[[], Run], say: Say, render: Render, control: Path | None 
             Reader(read) as reader,
             in_order(_wanted(job), say, promiscuous=not_the_kernels),
         ):
+            around = _Around(kernel, heard, reader, say, render, control)
             try:
-                return _forward(fresh, setting, kernel, heard, reader, say, render, control, copies=False)
+                return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
-                return _forward(fresh, setting, kernel, heard, reader, say, render, control, copies=True)
+                return _forward(fresh, setting, around, copies=True)
 
 
-def _forward(
-    fresh: Fresh,
-    setting: Setting,
-    kernel: Kernel,
-    heard: signals.Signals,
-    reader: Reader,
-    say: Say,
-    render: Render,
-    control: Path | None,
-    *,
-    copies: bool,
-) -> Outcome:
-    job = fresh.job
+def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -> Outcome:
+    job, kernel, say = fresh.job, around.kernel, around.say
     with Core(_limits(fresh, setting)) as core:
         ports = _open(core, kernel, job, setting, say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, job)
         forwarder = Forwarder(kernel, core, ports, workers, setting.own, say)
         forwarder.take(setting, fresh.space)
-        service = Service(forwarder, job, reader, lambda its: _own(kernel, its), say, render)
+        service = Service(forwarder, job, around.reader, lambda its: _own(kernel, its), say, around.render)
         with (
-            Control(control, service.asked) if control else nullcontext() as its_control,
+            Control(around.control, service.asked) if around.control else nullcontext() as control,
+            KeepUp(ports, say),
             Threads(workers, job.cpus) as threads,
         ):
-            service.serve(kernel.fileno(), workers, threads, heard, its_control)
+            service.serve(kernel.fileno(), workers, threads, around.heard, control)
             threads.stop()
             forwarder.drain()
         report = forwarder.report()

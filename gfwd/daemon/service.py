@@ -18,6 +18,8 @@ from gfwd.errors import GfwdError, UsageError
 from gfwd.native.core import Worker
 from gfwd.rules.model import Prefix
 
+_COMPLAINTS_S = 10.0
+
 Own = Callable[[Run], tuple[Prefix, ...]]
 """The addresses that are ours, as they are now."""
 Render = Callable[[Report], str]
@@ -40,6 +42,7 @@ class Service:
         self._say, self._render = say, render
         self._started = time.monotonic()
         self._is_over = False
+        self._complained = "", 0.0  # of what, and when
         self._askers: list[tuple[Reply, bool]] = []  # who wants to hear of a reload, and whether it is only to be tried
 
     def serve(
@@ -66,13 +69,21 @@ class Service:
                 try:
                     self._forwarder.advance()
                 except GfwdError as error:
-                    self._say(str(error))
+                    self._complain(str(error))
 
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
         deadlines = (self._forwarder.deadline(), None if control is None else control.deadline())
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
+
+    def _complain(self, text: str) -> None:
+        """What goes wrong again and again is said now and then."""
+        last, when = self._complained
+        now = time.monotonic()
+        if text != last or now - when > _COMPLAINTS_S:
+            self._complained = text, now
+            self._say(text)
 
     # ---- what is asked ----
 
