@@ -69,8 +69,7 @@ class _Course:
 class Forwarder:
     """One core, and what keeps it right. `say` gets a line for whatever the operator should know.
 
-    own: our addresses, for ports that no interface of the host stands behind. It forwards as soon as take() has said
-    what.
+    It forwards as soon as take() has said what.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Forwarder:
         core: Core,
         ports: Sequence[Port],
         workers: Sequence[Worker],
-        own: Sequence[Prefix],
         say: Say,
     ) -> None:
         self._kernel, self._core, self._ports, self._workers, self._say = kernel, core, ports, workers, say
@@ -93,15 +91,16 @@ class Forwarder:
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
-        self._askers = {port.number: self._asker(port, own) for port in ports}
-        wires = [asker for asker in self._askers.values() if isinstance(asker, WireAsker)]
-        self._neighbours = Neighbours(self._set_neighbour, self._say, wires)
+        self._askers: dict[int, Asker] = {}  # by port
+        self._neighbours = Neighbours(self._set_neighbour, self._say)
 
     # ---- the plan ----
 
     def take(self, setting: Setting, space: RuleSpace) -> None:
         """Forward by this from now on. Raises GfwdError, and then goes on as before."""
         assignment = self._accounts.prepare(setting.rules, space)
+        self._askers = {port.number: self._asker(port, setting.own) for port in self._ports}
+        self._neighbours.follow_wires(asker for asker in self._askers.values() if isinstance(asker, WireAsker))
         destinations = setting.destinations()
         found = self._ways.find(destinations, setting.macs)
         self._enter(

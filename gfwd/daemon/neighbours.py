@@ -154,6 +154,10 @@ class Neighbours:
         self._numbers: dict[tuple[Place, Address], int] = {}
         self._due: list[tuple[float, int]] = []  # heap of deadlines; those that have moved on are still in it
 
+    def follow_wires(self, wires: Iterable[WireAsker]) -> None:
+        """The ports without a host stack, with the addresses that we have there now."""
+        self._wires = {wire.port: wire for wire in wires}
+
     # ---- what is wanted ----
 
     def want(self, slot: int, port: str, address: Address, asker: Asker, now: float) -> None:

@@ -75,7 +75,7 @@ class Reader(AbstractContextManager["Reader"]):
             self._done.put(prepare(self._read()))
         except GfwdError as error:
             self._done.put(error)
-        except OSError as error:  # nobody reads the warnings any more, say
-            self._done.put(GfwdError(f"error: {error}"))
+        except Exception as error:  # or nobody would ever hear of it, and no reload would be taken again
+            self._done.put(GfwdError(f"error: {type(error).__name__}: {error}"))
         with suppress(OSError):  # gfwd has ended meanwhile
             self._mouth.send(b".")

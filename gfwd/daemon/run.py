@@ -82,7 +82,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         ports = _open(core, kernel, job, setting, say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, job)
-        forwarder = Forwarder(kernel, core, ports, workers, setting.own, say)
+        forwarder = Forwarder(kernel, core, ports, workers, say)
         forwarder.take(setting, fresh.space)
         service = Service(forwarder, job, around.reader, lambda its: _own(kernel, its), say, around.render)
         with (
