@@ -3,12 +3,12 @@
 import argparse
 import re
 from collections.abc import Callable
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from typing import TypeVar
 
 from gfwd.daemon.port_name import PortName
 from gfwd.rules.fields import FieldError, parse_ports
-from gfwd.rules.model import ALL_PORTS, Address, Ports, Prefix
+from gfwd.rules.model import ALL_PORTS, LAST_PORT, Address, Ports, Prefix
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _T = TypeVar("_T")
@@ -145,6 +145,20 @@ def listen(text: str) -> Ports:
         return parse_ports(text)
     except FieldError as error:
         raise ValueError(f"{error}; or all") from None
+
+
+def datagram(text: str) -> tuple[Address, int]:
+    """SRC:DPORT: an exporter's address, one of IPv6 in brackets, and the port that it sends to."""
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        address = None
+    is_port = port.isascii() and port.isdigit() and int(port) <= LAST_PORT
+    if not colon or address is None or not is_port or is_bracketed != (address.version == 6) or "%" in host:
+        raise ValueError(f"{text!r} is not SRC:DPORT; right would be 10.2.2.3:514 or [2001:db8::3]:514")
+    return Address(4 if address.version == 4 else 6, int(address)), int(port)
 
 
 def neighbour(text: str) -> tuple[Address, bytes]:

@@ -2,6 +2,7 @@
 
 from gfwd.errors import Problem
 from gfwd.rules.model import ALL_PORTS, Ports, RuleSet, merge_ports, ports_text
+from gfwd.rules.portmap import together
 
 
 def named_ports(ruleset: RuleSet) -> Ports:
@@ -18,6 +19,16 @@ def narrowed(ruleset: RuleSet, listen: Ports) -> list[Problem]:
         for rule in ruleset.rules
         if not _covers(listen, rule.ports)
     ]
+
+
+def named_by_one(one: RuleSet, other: RuleSet) -> Ports:
+    """The ports that the rules of `one` name, and those of `other` do not."""
+    ours, theirs = (tuple((low, high, 0) for low, high in named_ports(ruleset)) for ruleset in (one, other))
+    return merge_ports(
+        (first, last)
+        for first, last, (here, there) in together((ours, theirs), ALL_PORTS)
+        if here is not None and there is None
+    )
 
 
 def _covers(listen: Ports, ports: Ports) -> bool:

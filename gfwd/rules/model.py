@@ -63,6 +63,12 @@ class Prefix(NamedTuple):
         """Whether all of `other` lies within this prefix."""
         return self.family == other.family and self.value <= other.value and other.last <= self.last
 
+    def halves(self) -> "tuple[Prefix, Prefix]":
+        """The two prefixes one bit longer that lie within, the lower one first."""
+        length = self.length + 1
+        middle = self.value + (1 << ADDRESS_BITS[self.family] - length)
+        return Prefix(self.family, self.value, length), Prefix(self.family, middle, length)
+
     def __str__(self) -> str:
         address = address_text(self.family, self.value)
         return address if self.length == ADDRESS_BITS[self.family] else f"{address}/{self.length}"
@@ -100,14 +106,19 @@ class Rule(NamedTuple):
     line: int
 
     def can_send(self) -> bool:
-        """False where source and collectors are of different families, so that no copy could ever leave.
+        """False where source and collectors are of different families, so that no copy could ever leave."""
+        return self.source is None or bool(self.collectors_for(self.source.family))
 
-        A name may turn out to have an address of either family, so one name is enough.
+    def collectors_for(self, family: Family) -> tuple[Collector, ...]:
+        """Those that can get a copy of a datagram of this family.
+
+        A name may turn out to have an address of either family, so it is among them.
         """
-        if self.source is None:
-            return True
-        family = self.source.family
-        return any(collector.address is None or collector.address.family == family for collector in self.collectors)
+        return tuple(
+            collector
+            for collector in self.collectors
+            if collector.address is None or collector.address.family == family
+        )
 
 
 class RuleSet(NamedTuple):
@@ -146,3 +157,24 @@ def merge_ports(ranges: Iterable[PortRange]) -> Ports:
         else:
             merged.append((first, last))
     return tuple(merged)
+
+
+def common_ports(one: Ports, other: Ports) -> Ports:
+    """The ports that lie in both."""
+    common: list[PortRange] = []
+    i = j = 0
+    while i < len(one) and j < len(other):
+        first = max(one[i][0], other[j][0])
+        last = min(one[i][1], other[j][1])
+        if first <= last:
+            common.append((first, last))
+        if one[i][1] < other[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(common)
+
+
+def holds_port(ports: Ports, port: int) -> bool:
+    """Whether the port lies in one of the ranges."""
+    return any(first <= port <= last for first, last in ports)

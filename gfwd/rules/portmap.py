@@ -6,10 +6,10 @@ garbage collector lets go of tuples of numbers for good, where it would look int
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from gfwd.rules.model import LAST_PORT
+from gfwd.rules.model import LAST_PORT, Ports, merge_ports
 
 NumberedRange = tuple[int, int, int]  # first port, last port, both included, and the number of a rule
 PortMap = tuple[NumberedRange, ...]
@@ -69,3 +69,38 @@ def worst_of(one: PortMap, other: PortMap) -> PortMap:
         else:
             j += 1
     return tuple(common)
+
+
+def together(port_maps: Sequence[PortMap], ports: Ports) -> Iterator[tuple[int, int, list[int | None]]]:
+    """Cut the ports wherever one of the maps changes: (first port, last port, the number of each map, or None)."""
+    for first, last in ports:
+        at = first
+        while at <= last:
+            stretches = [_stretch(port_map, at) for port_map in port_maps]
+            end = min(last, *(end for _, end in stretches))
+            yield at, end, [number for number, _ in stretches]
+            at = end + 1
+
+
+def joined(ranges: Iterable[NumberedRange]) -> PortMap:
+    """The same map, of whose sorted ranges those that touch, and have the same number, have become one."""
+    whole: list[NumberedRange] = []
+    for first, last, number in ranges:
+        if whole and whole[-1][2] == number and whole[-1][1] + 1 == first:
+            whole[-1] = (whole[-1][0], last, number)
+        else:
+            whole.append((first, last, number))
+    return tuple(whole)
+
+
+def ports_of(*port_maps: PortMap) -> Ports:
+    """The ports that any of the maps has."""
+    return merge_ports((first, last) for port_map in port_maps for first, last, _ in port_map)
+
+
+def _stretch(port_map: PortMap, port: int) -> tuple[int | None, int]:
+    """What the map has for the port, and the last port up to which that stays so."""
+    index = bisect_right(port_map, (port, LAST_PORT + 1, 0))
+    if index > 0 and port <= port_map[index - 1][1]:
+        return port_map[index - 1][2], port_map[index - 1][1]
+    return None, port_map[index][0] - 1 if index < len(port_map) else LAST_PORT

@@ -38,7 +38,7 @@ class RuleSpace:
         for prefix, numbers in self._numbers_by_prefix():
             self.prefixes.append(prefix)
             self.ranges.append(self._winners(numbers))
-        self.parents: list[int] = _find_parents(self.prefixes)
+        self.parents: list[int] = find_parents(self.prefixes)
         self._segments: dict[Family, tuple[list[int], list[int]]] = {}
 
     def segments(self, family: Family) -> tuple[list[int], list[int]]:
@@ -104,7 +104,7 @@ class RuleSpace:
         return starts, nodes
 
 
-def _find_parents(prefixes: list[Prefix]) -> list[int]:
+def find_parents(prefixes: list[Prefix]) -> list[int]:
     """For each of the sorted prefixes, the place of the smallest one that holds it, or NO_NODE."""
     parents: list[int] = []
     holders: list[tuple[int, int, int]] = []  # (family, last address, place) of those that hold the prefix in hand

@@ -35,7 +35,7 @@ def test_as_a_module(run):
 def test_help_names_every_command(run):
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("run", "replay", "check", "lab", "bench"):
+    for command in ("run", "replay", "check", "explain", "diff", "lab", "bench"):
         assert f"\n    {command} " in done.stdout
         assert run(command, "--help").returncode == 0
 
@@ -159,6 +159,14 @@ def test_check_for_scripts(run, write):
         "check",
         "check --rules RULES --print --json",
         "check RULES",
+        "explain --rules RULES",
+        "explain 10.2.2.3:514",
+        "explain 10.2.2.3 --rules RULES",
+        "explain 10.2.2.3:514 2001:db8::3:514 --rules RULES",
+        "explain 10.2.2.3:514 --rules RULES --listen 0",
+        "diff RULES",
+        "diff RULES RULES RULES",
+        "diff RULES RULES --listen 0",
         "replay",
         "replay CAPTURE --rules RULES",
         "replay CAPTURE -o OUT",

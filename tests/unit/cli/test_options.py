@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from gfwd.cli import options
-from gfwd.rules.model import ALL_PORTS
+from gfwd.rules.model import ALL_PORTS, Address
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,31 @@ def test_neighbour(text, address, mac):
 def test_no_neighbour(text):
     with pytest.raises(ValueError, match="is not IP=MAC"):
         options.neighbour(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "datagram"),
+    [
+        ("10.2.2.3:514", (Address(4, 0x0A020203), 514)),
+        ("10.2.2.3:0", (Address(4, 0x0A020203), 0)),
+        ("[2001:db8::3]:65535", (Address(6, (0x20010DB8 << 96) + 3), 65535)),
+    ],
+)
+def test_datagram(text, datagram):
+    assert options.datagram(text) == datagram
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ":", "10.2.2.3", "10.2.2.3:", ":514", "514", "10.2.2.3:65536", "10.2.2.3:-1", "10.2.2.3:5_14", "10.2.2.3:٣",
+        "10.2.2.3:syslog", "[10.2.2.3]:514", "2001:db8::3:514", "[2001:db8::3]", "[2001:db8::3:514", "10.2.2.0/24:514",
+        "[fe80::1%eth0]:514", "router.example.net:514", "*:514",
+    ],
+)  # fmt: skip
+def test_no_datagram(text):
+    with pytest.raises(ValueError, match=r"right would be 10\.2\.2\.3:514 or \[2001:db8::3\]:514"):
+        options.datagram(text)
 
 
 @pytest.mark.parametrize("mac", ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01"])

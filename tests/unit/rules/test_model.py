@@ -16,6 +16,8 @@ from gfwd.rules.model import (
     Rule,
     RuleSet,
     address_text,
+    common_ports,
+    holds_port,
     merge_ports,
     ports_text,
 )
@@ -65,6 +67,17 @@ def test_prefix_knows_its_addresses() -> None:
     assert not prefix.holds(Prefix(4, 0x0B000000, 32))
     assert not prefix.holds(Prefix(4, 0, 0))
     assert not Prefix(4, 0, 0).holds(Prefix(6, 0, 128))
+    assert [str(half) for half in prefix.halves()] == ["10.0.0.0/9", "10.128.0.0/9"]
+    assert [str(half) for half in Prefix(6, 0, 0).halves()] == ["::/1", "8000::/1"]
+
+
+def test_collectors_that_can_get_a_copy() -> None:
+    four, six = Collector("10.2.2.6", None, Address(4, 0x0A020206)), Collector("2001:db8::9", None, Address(6, NINE))
+    name = Collector("flow.example.net", None, None)
+    rule = Rule(None, ALL_PORTS, (four, six, name), "A", 1)
+    assert (rule.collectors_for(4), rule.collectors_for(6)) == ((four, name), (six, name))
+    assert rule.can_send()
+    assert not Rule(Prefix(4, 0, 0), ALL_PORTS, (six,), "A", 1).can_send()
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,20 @@ def test_merged_ports_are_the_same_ports(pairs: list[tuple[int, int]]) -> None:
     merged = merge_ports(ranges)
     assert {p for a, b in merged for p in range(a, b + 1)} == {p for a, b in ranges for p in range(a, b + 1)}
     assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
+
+
+PORT_SETS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=4).map(
+    lambda pairs: merge_ports((first, first + more) for first, more in pairs)
+)
+
+
+@given(PORT_SETS, PORT_SETS)
+def test_common_ports(one: Ports, other: Ports) -> None:
+    common = common_ports(one, other)
+    assert common == merge_ports(common)
+    for port in range(40):
+        assert holds_port(common, port) == (holds_port(one, port) and holds_port(other, port))
+        assert holds_port(one, port) == any(first <= port <= last for first, last in one)
 
 
 def test_rank_is_priority_then_later_line() -> None:

@@ -5,7 +5,18 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfwd.rules.portmap import NumberedRange, PortMap, best_of, number_at, paint, worst_of
+from gfwd.rules.model import merge_ports
+from gfwd.rules.portmap import (
+    NumberedRange,
+    PortMap,
+    best_of,
+    joined,
+    number_at,
+    paint,
+    ports_of,
+    together,
+    worst_of,
+)
 from gfwd.rules.porttree import PortTree
 
 NOBODY = 1000
@@ -50,6 +61,40 @@ def test_best_of(one: PortMap, other: PortMap) -> None:
 def test_worst_of(one: PortMap, other: PortMap) -> None:
     a, b = as_dict(one), as_dict(other)
     assert as_dict(worst_of(one, other)) == {port: max(a[port], b[port]) for port in a.keys() & b.keys()}
+
+
+@given(
+    st.lists(port_maps, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 38), st.integers(0, 9)), max_size=3)
+)
+def test_together(maps: list[PortMap], starts: list[tuple[int, int]]) -> None:
+    ports = merge_ports((first, first + length) for first, length in starts)
+    cut = list(together(maps, ports))
+    dicts = [as_dict(port_map) for port_map in maps]
+    assert [(port, numbers) for first, last, numbers in cut for port in range(first, last + 1)] == [
+        (port, [numbers.get(port) for numbers in dicts]) for first, last in ports for port in range(first, last + 1)
+    ]
+    assert all(
+        left[2] != right[2] or left[1] + 1 < right[0] for left, right in pairwise(cut) if not_cut(maps, right[0])
+    )
+
+
+def not_cut(maps: list[PortMap], port: int) -> bool:
+    """Whether no range of any map begins or ends right before the port."""
+    return not any(port in (first, last + 1) for port_map in maps for first, last, _ in port_map)
+
+
+def test_together_to_the_last_port() -> None:
+    assert list(together([((65535, 65535, 1),), ()], ((0, 65535),))) == [
+        (0, 65534, [None, None]), (65535, 65535, [1, None]),
+    ]  # fmt: skip
+
+
+@given(port_maps)
+def test_joined(port_map: PortMap) -> None:
+    whole = joined(port_map)
+    assert as_dict(whole) == as_dict(port_map)
+    assert all(left[1] + 1 < right[0] or left[2] != right[2] for left, right in pairwise(whole))
+    assert ports_of(whole, ()) == ports_of((), port_map) == merge_ports((port, port) for port in as_dict(port_map))
 
 
 questions = st.tuples(st.integers(0, 35), st.integers(0, 35), st.integers(0, 20)).map(

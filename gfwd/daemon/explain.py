@@ -1,0 +1,74 @@
+"""What would leave for the collectors of a rule: names are looked up, and a plan's own choice of addresses is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gfwd.daemon import names
+from gfwd.plan.blueprint import Hop, Route
+from gfwd.rules.explain import Explanation
+from gfwd.rules.model import Address, Collector, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One copy of a datagram.
+
+    addresses: those that the collector has. address, port: where the copy goes. drop: the drop cause, where none would
+    leave; why: the same for people. next_hop, mac, health: what only a running gfwd knows; None without one.
+    """
+
+    collector: Collector
+    addresses: tuple[Address, ...]
+    address: Address | None
+    port: int
+    drop: str | None = None
+    why: str | None = None
+    next_hop: Address | None = None
+    mac: bytes | None = None
+    health: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As an object of JSON, without what only a running gfwd knows where there is none."""
+        known = {
+            "next_hop": self.next_hop and str(self.next_hop),
+            "mac": self.mac and self.mac.hex(":"),
+            "health": self.health,
+        }
+        return {
+            "collector": str(self.collector),
+            "addresses": [str(address) for address in self.addresses],
+            "address": self.address and str(self.address),
+            "port": self.port,
+            "drop": self.drop,
+            "why": self.why,
+            **{name: value for name, value in known.items() if value is not None},
+        }
+
+
+def look_up(explanations: list[Explanation]) -> dict[Collector, names.Answer]:
+    """The addresses of all collectors of all winners, or why a name has none."""
+    winners = [explanation.winner for explanation in explanations if explanation.winner is not None]
+    return names.look_up(dict.fromkeys(collector for rule in winners for collector in rule.collectors))
+
+
+def copies(explanation: Explanation, answers: Mapping[Collector, names.Answer]) -> list[Copy]:
+    """The copies that the winner asks for, in its order; none without a winner."""
+    rule = explanation.winner
+    if rule is None:
+        return []
+    return [_copy(rule, collector, explanation, answers[collector]) for collector in rule.collectors]
+
+
+def _copy(rule: Rule, collector: Collector, explanation: Explanation, answer: names.Answer) -> Copy:
+    port = collector.port or explanation.port
+    if isinstance(answer, str):
+        return Copy(collector=collector, addresses=(), address=None, port=port, drop="no_collector", why=answer)
+    # The plan's own choice; which port and neighbour a copy leaves by plays no part in it.
+    hop = Route(0, tuple(Hop(address, 0, 0) for address in answer)).hop_for(rule.source and rule.source.family)
+    address = hop and hop.address
+    drop = why = None
+    if address is not None and address.family != explanation.source.family:
+        drop = "family_mismatch"
+        why = f"its address is IPv{address.family}, and the exporter's, which is kept, IPv{explanation.source.family}"
+    return Copy(collector=collector, addresses=answer, address=address, port=port, drop=drop, why=why)
