@@ -21,7 +21,15 @@ from tests.e2e.test_replay import ADDRESSES, DEMO, EXPORTERS, SOFTFLOWD
 
 BINARY = ROOT / ".cache/binary/gfwd"
 
-pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="there is no single binary; make binary makes one")
+
+def is_current() -> bool:
+    """Whether there is one, and nothing that it is made of has changed since."""
+    sources = [file for folder in ("gfwd", "build") for file in (ROOT / folder).rglob("*.*") if file.is_file()]
+    newest = max(file.stat().st_mtime for file in sources if "__pycache__" not in file.parts)
+    return BINARY.exists() and BINARY.stat().st_mtime >= newest
+
+
+pytestmark = pytest.mark.skipif(not is_current(), reason="no single binary of these sources; make binary makes one")
 
 
 @pytest.fixture
