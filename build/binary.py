@@ -18,7 +18,7 @@ NAME = "gfwd"
 
 # Pure Python that is not ours goes in as bytecode. As C it would take several times as long to build and be larger,
 # and it is not on a packet's way.
-BYTECODE = ("construct", "dns", "pyroute2", "tabulate")
+BYTECODE = ("construct", "dns", "marshmallow", "pyroute2", "tabulate", "tomli_w")
 
 FLAGS = (
     "--mode=onefile",

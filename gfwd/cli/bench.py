@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
+from gfwd.config import values
 
 if TYPE_CHECKING:  # the core is only loaded by whoever measures
     from gfwd.daemon.bench import Result
@@ -45,10 +46,10 @@ def _add_core(subparsers: Any) -> None:
         "--instructions", action="store_true", help="count instructions too, where valgrind is installed; takes minutes"
     )
     parser.add_argument(
-        "--repeats", metavar="N", type=options.value(options.count), default=15, help="measure so often (default: 15)"
+        "--repeats", metavar="N", type=options.value(values.count), default=15, help="measure so often (default: 15)"
     )
     parser.add_argument(
-        "--rounds", metavar="N", type=options.value(options.count), default=1_000,
+        "--rounds", metavar="N", type=options.value(values.count), default=1_000,
         help="full rings a measurement, 1,023 packets each (default: 1000)",
     )  # fmt: skip
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfwd.cli import options
 from gfwd.cli.answer import Trouble, answering
+from gfwd.config import values
 from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import ALL_PORTS, FAMILIES, Address, Family, Prefix, Rule, RuleSet, ports_text
 
@@ -43,7 +44,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--listen",
         metavar="PORTS",
-        type=options.value(options.listen),
+        type=options.value(values.listen),
         help="UDP ports that are gfwd's, others being left out: 514,2055,9990-9999 or all (default: all)",
     )
     parser.add_argument("--all", action="store_true", help=f"all of it, and not only the first {_SHOWN} of everything")

@@ -3,9 +3,15 @@
 import argparse
 import json
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
+from gfwd.config.port_name import PortName
+
+if TYPE_CHECKING:
+    from gfwd.daemon.doctor import Asked
+    from gfwd.daemon.ports import Wanted
 
 
 def add(subparsers: Any) -> None:
@@ -17,31 +23,15 @@ def add(subparsers: Any) -> None:
         "the host, and which interfaces could be ports. It changes nothing. Exit status: 0 nothing hurts, 1 something "
         "does, 2 bad usage or bad rules.",
     )
-    options.add_forwarding(parser, needs_rules=False)
+    options.add_forwarding(parser)
     parser.add_argument("--json", action="store_true", help="all findings as one line of JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from gfwd.daemon.doctor import Asked, Severity, examine
-    from gfwd.daemon.job import listened_on
-    from gfwd.daemon.ports import Wanted
-    from gfwd.rules import classic
+    from gfwd.daemon.doctor import Severity, examine
 
-    ruleset = classic.load(arguments.rules) if arguments.rules else None
-    if ruleset is not None:
-        listened_on(ruleset, arguments.listen)
-    inputs, outputs = options.ports(arguments)
-    findings = examine(
-        Asked(
-            rules=ruleset,
-            ports=tuple(Wanted(name, name in inputs, name in outputs) for name in dict.fromkeys((*inputs, *outputs))),
-            own=tuple(arguments.address) if arguments.address else None,
-            fixed=frozenset(dict(arguments.mac)),
-            workers=arguments.workers or len(arguments.cpu) or 1,
-            cpus=arguments.cpu,
-        )
-    )
+    findings = examine(_asked(arguments))
     counts = Counter(finding.severity for finding in findings)
     hurts = bool(counts[Severity.ERROR] or counts[Severity.WARNING])
     if arguments.json:
@@ -53,6 +43,41 @@ def run(arguments: argparse.Namespace) -> int:
         numbers_text = ", ".join(_many(counts[severity], severity.value) for severity in Severity if counts[severity])
         print("gfwd doctor:", ": ".join(filter(None, ["" if hurts else "fine", numbers_text])))
     return 1 if hurts else 0
+
+
+def _asked(arguments: argparse.Namespace) -> "Asked":
+    """What gfwd run would be told; without -c, none of it is needed here."""
+    from gfwd.daemon.doctor import Asked
+    from gfwd.daemon.job import listened_on
+    from gfwd.rules import classic
+
+    if arguments.config is not None:
+        config = options.config(arguments, "gfwd doctor")
+        return Asked(
+            rules=config.rules,
+            ports=_wanted(config.inputs, config.outputs),
+            own=config.own,
+            fixed=frozenset(config.macs),
+            workers=config.workers,
+            cpus=config.cpus,
+        )
+    ruleset = classic.load(arguments.rules) if arguments.rules else None
+    if ruleset is not None:
+        listened_on(ruleset, arguments.listen)
+    return Asked(
+        rules=ruleset,
+        ports=_wanted(*options.ports(arguments)),
+        own=tuple(arguments.address) if arguments.address else None,
+        fixed=frozenset(dict(arguments.mac)),
+        workers=options.workers(arguments),
+        cpus=arguments.cpu,
+    )
+
+
+def _wanted(inputs: Sequence[PortName], outputs: Sequence[PortName]) -> "tuple[Wanted, ...]":
+    from gfwd.daemon.ports import Wanted
+
+    return tuple(Wanted(name, name in inputs, name in outputs) for name in dict.fromkeys((*inputs, *outputs)))
 
 
 def _many(n: int, noun: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
 from gfwd.cli.answer import answering
+from gfwd.config import values
 from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import Ports, Rule, holds_port, ports_text
 
@@ -41,7 +42,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--listen",
         metavar="PORTS",
-        type=options.value(options.listen),
+        type=options.value(values.listen),
         help="UDP ports that are gfwd's: 514,2055,9990-9999 or all (default: those that the rules name)",
     )
     parser.add_argument("--all", action="store_true", help=f"all rules that lose, and not only the first {_SHOWN}")

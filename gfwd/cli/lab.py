@@ -8,6 +8,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
+from gfwd.config import values
 
 if TYPE_CHECKING:  # only loaded by whoever runs the lab
     from gfwd.daemon.lab.exchange import Progress
@@ -37,11 +38,11 @@ def add(subparsers: Any) -> None:
         help="send this capture's datagrams, over and over (default: NetFlow v5 of three exporters)",
     )
     parser.add_argument(
-        "--rate", metavar="N", type=options.value(options.count), default=1_000,
+        "--rate", metavar="N", type=options.value(values.count), default=1_000,
         help="datagrams a second (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
-        "--seconds", metavar="N", type=options.value(options.count), default=10, help="for so long (default: 10)"
+        "--seconds", metavar="N", type=options.value(values.count), default=10, help="for so long (default: 10)"
     )
     parser.add_argument("--rules", metavar="FILE", help="the rules file (default: three rules that are shown)")
     parser.add_argument("--json", action="store_true", help="only the outcome, as one line of JSON")

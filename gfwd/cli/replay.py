@@ -7,6 +7,7 @@ from typing import Any
 
 from gfwd.cli import options
 from gfwd.cli.remarks import print_warnings
+from gfwd.config import values
 
 
 def add(subparsers: Any) -> None:
@@ -23,20 +24,20 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--address",
         metavar="IP[/LEN]",
-        type=options.value(options.own_prefix),
+        type=options.value(values.own_prefix),
         action="append",
         help="an address of ours, or a whole network; may be given more than once (default: every address is ours)",
     )
     parser.add_argument(
         "--listen",
         metavar="PORTS",
-        type=options.value(options.listen),
+        type=options.value(values.listen),
         help="UDP ports that are ours: 514,2055,9990-9999 or all (default: all)",
     )
     parser.add_argument(
         "--neighbour",
         metavar="IP=MAC",
-        type=options.value(options.neighbour),
+        type=options.value(values.neighbour),
         action="append",
         default=[],
         help="a collector's MAC (default: 02:00 and the four bytes of its address, or 02:01 and the last four in IPv6)",

@@ -20,7 +20,7 @@ def add(subparsers: Any) -> None:
         "ever. SIGINT and SIGTERM end it and show the accounting; SIGUSR1 shows it meanwhile; SIGHUP has it read the "
         "rules anew.",
     )
-    options.add_forwarding(parser, needs_rules=True)
+    options.add_forwarding(parser)
     parser.add_argument(
         "--control",
         metavar="PATH",
@@ -40,31 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(arguments: argparse.Namespace) -> Any:
-    """The job, as the arguments and their files say it now. Raises UsageError."""
-    from gfwd.daemon.job import Run, listened_on
-    from gfwd.errors import UsageError
-    from gfwd.rules import classic
+    """The job, as the arguments and their files say it now. Raises UsageError, ConfigError."""
+    from gfwd.daemon.job import job, listened_on
     from gfwd.rules.listen import narrowed
 
-    inputs, outputs = options.ports(arguments)
-    if not inputs or not outputs:
-        missing = "--in" if not inputs else "--out"
-        raise UsageError(
-            f"gfwd run: error: there is no {missing}; right would be {missing} xdp:eth0, or --port xdp:eth0 for both"
-        )
-    ruleset = classic.load(arguments.rules)
-    listen = listened_on(ruleset, arguments.listen)
-    print_warnings(narrowed(ruleset, listen), all_of_them=False, advice="of the same kind")
-    return Run(
-        rules=ruleset,
-        inputs=inputs,
-        outputs=outputs,
-        own=tuple(arguments.address) if arguments.address else None,
-        listen=arguments.listen,
-        macs=dict(arguments.mac),
-        workers=arguments.workers or len(arguments.cpu) or 1,
-        cpus=arguments.cpu,
-    )
+    config = options.config(arguments, "gfwd run")
+    listen = listened_on(config.rules, config.listen)
+    print_warnings(narrowed(config.rules, listen), all_of_them=False, advice="of the same kind")
+    return job(config)
 
 
 def _say(text: str) -> None:

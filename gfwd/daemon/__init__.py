@@ -1,8 +1,8 @@
 """What touches the world: files, names, clocks, signals, sockets. All else in gfwd is told.
 
+job.py         a configuration → what is to be run
 run.py         the core between interfaces, from its setting up to its end
 forwarder.py   … and while it runs: routes, neighbours and links are followed
-port_name.py   a port as the operator names it
 ports.py       an open port, of whatever kind
 xdp_ports.py   ports of AF_XDP, opened
 netmap_ports.py ports of netmap, opened

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gfwd.daemon.port_name import PortName
+from gfwd.config.model import Config
+from gfwd.config.port_name import PortName
 from gfwd.errors import UsageError
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import Address, Ports, Prefix, RuleSet
@@ -25,6 +26,20 @@ class Run:
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
+
+
+def job(config: Config) -> Run:
+    """What a configuration asks for."""
+    return Run(
+        rules=config.rules,
+        inputs=config.inputs,
+        outputs=config.outputs,
+        own=config.own,
+        listen=config.listen,
+        macs=config.macs,
+        workers=config.workers,
+        cpus=config.cpus,
+    )
 
 
 def listened_on(ruleset: RuleSet, listen: Ports | None) -> Ports:

@@ -6,8 +6,8 @@ it, which gets what is not gfwd's, and keeps the neighbours.
 
 from collections.abc import Iterable, Sequence
 
+from gfwd.config.port_name import PortName
 from gfwd.daemon import advice
-from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link

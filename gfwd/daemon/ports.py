@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gfwd.daemon.port_name import PortName
+from gfwd.config.port_name import PortName
 from gfwd.l2.kernel import Link
 
 Say = Callable[[str], None]

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfwd.config.port_name import PortName
 from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
@@ -13,7 +14,6 @@ from gfwd.daemon.forwarder import Forwarder, Setting
 from gfwd.daemon.job import Run
 from gfwd.daemon.keep_up import KeepUp
 from gfwd.daemon.netmap_ports import open_netmap_ports
-from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import strerror
 
-from gfwd.daemon.port_name import PortName
+from gfwd.config.port_name import PortName
 from gfwd.daemon.ports import Port, Say, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link

@@ -1,6 +1,7 @@
 """Rules: text → frozen objects → canonical text, and the space of (source, port) that they share out.
 
 fields.py     the text of one field → its meaning
+file.py       a file → its text
 classic.py    the classic rules file → RuleSet
 model.py      RuleSet, Rule, Prefix, Collector: frozen objects that every spelling of the rules ends in
 canonical.py  RuleSet → the one text for it

@@ -7,7 +7,7 @@ wrong with it, and in which column.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from gfwd.rules.fields import (
     parse_source,
     quote,
 )
+from gfwd.rules.file import read_text, split_lines, take_out_binary_lines
 from gfwd.rules.model import ALL_PORTS, Collector, Prefix, Rule, RuleSet
 
 T = TypeVar("T")
@@ -28,38 +29,31 @@ T = TypeVar("T")
 COLLECTORS_MAX: Final = 128
 """Collectors of one rule. The core has room for no more."""
 
+TOO_MANY: Final = f"a rule has {COLLECTORS_MAX} collectors at most: remove those from here on"
+
 _DEFAULT: Final = "default"
-_BYTE_ORDER_MARK: Final = "\ufeff"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FIELD: Final = re.compile(r"\S+")  # finds what str.split() does, and where
 _COLLECTOR: Final = re.compile(r"[^\s,]+")
-_NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # NUL, and the stand-ins for bytes that are not UTF-8
+
+ReadCollector = Callable[[str], Collector]
+"""The text of a collector → what it means. Raises FieldError."""
 
 
-def load(path: str | os.PathLike[str]) -> RuleSet:
+def load(path: str | os.PathLike[str], read_collector: ReadCollector = parse_collector) -> RuleSet:
     """Read a rules file. Raises ConfigError, naming the file where it cannot be read, or all its bad lines."""
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError([Problem(name, 0, 0, f"cannot read the rules: {reason}")]) from None
-    if data.startswith(_UTF16_MARKS):
-        raise ConfigError([Problem(name, 1, 1, "this is UTF-16: save the file as UTF-8")])
-    # Bytes that are not UTF-8 become stand-ins, so that their lines are reported together with all other bad ones.
-    return parse(data.decode("utf-8", "surrogateescape"), name)
+    # Bytes that are not UTF-8 are stand-ins, so that their lines are reported together with all other bad ones.
+    return parse(read_text(path, "the rules"), os.fspath(path), read_collector)
 
 
-def parse(text: str, path: str) -> RuleSet:
+def parse(text: str, path: str, read_collector: ReadCollector = parse_collector) -> RuleSet:
     """Read the text of a rules file, whose name is only used in messages.
 
     Raises ConfigError with all that is wrong with any line, or where there is no rule at all.
     """
-    lines = _split_lines(text)
+    lines = split_lines(text)
     is_plain = text.isascii() and "\0" not in text
-    problems = [] if is_plain else _take_out_binary_lines(lines, path)
-    read_rule = _rule_reader()
+    problems = [] if is_plain else take_out_binary_lines(lines, path)
+    read_rule = _rule_reader(read_collector)
     rules: list[Rule] = []
     for number, line in enumerate(lines, 1):
         content = line.partition("#")[0] if "#" in line else line
@@ -69,7 +63,8 @@ def parse(text: str, path: str) -> RuleSet:
         try:
             rules.append(read_rule(fields, number))
         except FieldError:
-            problems += [Problem(path, number, column, reason) for column, reason in _line_problems(content)]
+            found = _line_problems(content, read_collector)
+            problems += [Problem(path, number, column, reason) for column, reason in found]
     if problems:
         raise ConfigError(sorted(problems))
     if not rules:
@@ -77,31 +72,11 @@ def parse(text: str, path: str) -> RuleSet:
     return RuleSet(path, tuple(rules))
 
 
-def _split_lines(text: str) -> list[str]:
-    """The lines as an editor numbers them: str.splitlines() would also part them at form feeds and the like."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.removeprefix(_BYTE_ORDER_MARK).split("\n")
-
-
-def _take_out_binary_lines(lines: list[str], path: str) -> list[Problem]:
-    """Empty the lines that hold more than text, be it in a comment: they are the mark of a damaged file."""
-    problems = []
-    for number, line in enumerate(lines, 1):
-        found = _NOT_TEXT.search(line)
-        if found:
-            code = ord(found.group())
-            reason = "a NUL byte: is the file damaged?" if code == 0 else "not UTF-8: save the file as UTF-8"
-            problems.append(Problem(path, number, found.start() + 1, reason))
-            lines[number - 1] = ""
-    return problems
-
-
-def _rule_reader() -> Callable[[list[str], int], Rule]:
+def _rule_reader(read_collector: ReadCollector) -> Callable[[list[str], int], Rule]:
     """Make the reader of good lines. It works out each field's text once, however often it comes."""
     source_of = cache(parse_source)
     ports_of = cache(parse_ports)
-    collector_of = cache(parse_collector)
+    collector_of = cache(read_collector)
 
     @cache
     def collectors_of(texts: tuple[str, ...]) -> tuple[Collector, ...]:
@@ -128,7 +103,7 @@ def _rule_reader() -> Callable[[list[str], int], Rule]:
     return read_rule
 
 
-def _line_problems(content: str) -> list[tuple[int, str]]:
+def _line_problems(content: str, read_collector: ReadCollector) -> list[tuple[int, str]]:
     """Everything that is wrong with a bad line, which is not blank and has no comment: (column, reason)."""
     problems: list[tuple[int, str]] = []
 
@@ -164,12 +139,13 @@ def _line_problems(content: str) -> list[tuple[int, str]]:
 
     problems_so_far = len(problems)
     collector_fields = list(_COLLECTOR.finditer(content, ports_field.end(), collectors_end))
-    collectors = [read(parse_collector, field) for field in collector_fields]
+    collectors = [read(read_collector, field) for field in collector_fields]
     if not collectors:
         problems.append((collectors_end + 1, "the collectors are missing: write one or more behind the port"))
     problems += _number_problem(collectors, collector_fields)
     if source is not None and collectors and len(problems) == problems_so_far:
-        problems += _family_problem(source, [collector for collector in collectors if collector], collector_fields[0])
+        reason = never_sent(source, [collector for collector in collectors if collector])
+        problems += [(collector_fields[0].start() + 1, reason)] if reason else []
     return problems
 
 
@@ -187,17 +163,16 @@ def _number_problem(
         if collector is not None:
             seen.add(collector)
         if len(seen) > COLLECTORS_MAX:
-            yield field.start() + 1, f"a rule has {COLLECTORS_MAX} collectors at most: remove those from here on"
+            yield field.start() + 1, TOO_MANY
             return
 
 
-def _family_problem(
-    source: Prefix, collectors: list[Collector], first_field: re.Match[str]
-) -> Iterator[tuple[int, str]]:
-    if not Rule(source, ALL_PORTS, tuple(collectors), None, 0).can_send():
-        wanted, unwanted = ("IPv4", "IPv6") if source.family == 4 else ("IPv6", "IPv4")
-        yield (
-            first_field.start() + 1,
-            f"the source is {wanted} and every collector {unwanted}, so no datagram could ever be sent: "
-            f"write an {wanted} collector, or a name",
-        )
+def never_sent(source: Prefix, collectors: Iterable[Collector]) -> str | None:
+    """Why no datagram could ever be sent by a rule, where source and collectors are of different families."""
+    if Rule(source, ALL_PORTS, tuple(collectors), None, 0).can_send():
+        return None
+    wanted, unwanted = ("IPv4", "IPv6") if source.family == 4 else ("IPv6", "IPv4")
+    return (
+        f"the source is {wanted} and every collector {unwanted}, so no datagram could ever be sent: "
+        f"write an {wanted} collector, or a name"
+    )

@@ -17,6 +17,7 @@ from tests.e2e.live import require
 from tests.e2e.test_replay import DATA, DEMO, EXPORTERS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rules"
+CONFIGURATIONS = GOLDEN.with_name("config")
 
 
 def test_version(run):
@@ -147,6 +148,53 @@ def test_check_for_scripts(run, write):
                                                                                   (3, 17, "error")]  # fmt: skip
 
 
+# ---- check of a gfwd.toml ----
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.glob("*.ok")), ids=lambda path: path.stem)
+def test_canonical_configuration_and_warnings(run, write, path):
+    done = run("check", "-c", f"{path.stem}.toml", "--print", cwd=CONFIGURATIONS)
+    warnings = path.with_suffix(".warn")
+    assert (done.returncode, done.stdout) == (0, path.read_text())
+    assert done.stderr == (warnings.read_text() if warnings.exists() else "")
+    again = run("check", "--config", write("again.toml", done.stdout), "--print")
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.glob("*.err")), ids=lambda path: path.stem)
+def test_errors_of_a_configuration(run, path):
+    done = run("check", "-c", f"{path.stem}.toml", cwd=CONFIGURATIONS)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", path.read_text())
+
+
+def test_check_of_a_configuration_for_scripts(run):
+    done = run("check", "-c", "two-files.toml", cwd=CONFIGURATIONS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "two-files.toml: fine: 3 rules, 4 collectors\n", "")
+    outcome = json.loads(run("check", "-c", "two-files.toml", "--json", cwd=CONFIGURATIONS).stdout)
+    assert outcome == {
+        "path": "two-files.toml",
+        "rules": 3,
+        "collectors": ["10.2.2.6:9995", "10.2.2.8", "log.example.net", "10.2.2.7"],
+        "problems": [],
+    }
+    done = run("check", "-c", "bad-two-files.toml", "--json", cwd=CONFIGURATIONS)
+    outcome = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, outcome["rules"]) == (2, "", None)
+    assert [(p["path"][-5:], p["line"], p["column"]) for p in outcome["problems"]] == [
+        ("rules", 2, 17), ("rules", 2, 26), ("rules", 3, 11), (".toml", 2, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["run", "doctor"])
+def test_a_configuration_that_is_wrong_is_refused(run, command):
+    done = run(command, "-c", "bad-two-files.toml", cwd=CONFIGURATIONS)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (CONFIGURATIONS / "bad-two-files.err").read_text()
+    done = run(command, "-c", "two-files.toml", "--workers", "2", cwd=CONFIGURATIONS)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gfwd {command}: error: -c two-files.toml says it all: write --workers there")
+
+
 # ---- bad usage ----
 
 
@@ -167,6 +215,7 @@ def test_check_for_scripts(run, write):
         "diff RULES",
         "diff RULES RULES RULES",
         "diff RULES RULES --listen 0",
+        "check -c RULES --rules RULES",
         "replay",
         "replay CAPTURE --rules RULES",
         "replay CAPTURE -o OUT",

@@ -287,6 +287,21 @@ def test_idle_it_uses_next_to_no_cpu(site):
     assert live.stop().status == 0
 
 
+# ---- told by a file ----
+
+
+def test_all_of_it_in_a_file(gfwd, site, tmp_path):
+    site.rules("* 514 near A\n")
+    (tmp_path / "gfwd.toml").write_text(
+        'rules = "gfwd.rules"\nports = {in = ["xdp:in0"], out = ["xdp:out0"]}\ncollector.near.host = "10.1.0.2"\n'
+    )
+    live = site.stack.enter_context(Live([*gfwd, "run", "-c", tmp_path / "gfwd.toml", "--json"], site.us))
+    live.wait_for("forwarding from")
+    assert site.forwards(b"told by a file")
+    ended = live.stop()
+    assert (ended.status, ended.account()["copies"]["sent"]) == (0, 1)
+
+
 # ---- the end ----
 
 

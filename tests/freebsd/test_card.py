@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from gfwd import system
+from gfwd.config.port_name import PortName
 from gfwd.daemon.card import freebsd
 from gfwd.daemon.card.order import card, in_order, put_back_left_over
 from gfwd.daemon.card.system import words
-from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Wanted
 
 pytestmark = [

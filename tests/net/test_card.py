@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gfwd.config.port_name import PortName
 from gfwd.daemon.card import linux
 from gfwd.daemon.card.linux import LRO, OFFLOADS, RX_VLAN
 from gfwd.daemon.card.order import card, in_order, put_back_left_over
 from gfwd.daemon.card.system import Feature
-from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Wanted
 from tests.net.network import Host, veth
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from gfwd.cli import options
+from gfwd.config import values
 from gfwd.daemon.doctor import linux, netmap_device, xdp_features
 from gfwd.daemon.doctor.facts import Asked, Facts, Queues
 from gfwd.daemon.doctor.gather import gather
@@ -35,7 +35,7 @@ class Place:
         self.us.address("in0", "10.0.0.1/24")
 
     def facts(self, *ports: str, **asked: object) -> Facts:
-        wanted = tuple(Wanted(options.port(name), is_in=True, is_out=True) for name in ports)
+        wanted = tuple(Wanted(values.port(name), is_in=True, is_out=True) for name in ports)
         with self.us.inside():
             return gather(Asked(ports=wanted, **asked))  # type: ignore[arg-type]
 

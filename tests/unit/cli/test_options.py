@@ -1,86 +1,55 @@
-"""The values of options: what is right, and what is said about the rest."""
+"""Options: what argparse says about values that their readers refuse."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 
 from gfwd.cli import options
-from gfwd.rules.model import ALL_PORTS, Address
+from gfwd.config import values
+from gfwd.errors import UsageError
+from gfwd.rules.model import Address
+
+
+def test_argparse_says_what_the_reader_said():
+    with pytest.raises(argparse.ArgumentTypeError, match="'x' is not a number from 1 up"):
+        options.value(values.count)("x")
+
+
+def told(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    options.add_forwarding(parser)
+    return parser.parse_args(words)
+
+
+ALL = ("--in", "xdp:eth0", "--out", "xdp:eth1", "--port", "xdp:eth2", "--address", "192.0.2.1", "--listen", "514",
+       "--mac", "192.0.2.9=02:00:00:00:00:01", "--cpu", "2,3")  # fmt: skip
+TOML = """
+address = ["192.0.2.1"]
+listen = 514
+cpus = [2, 3]
+ports = {in = ["xdp:eth0"], out = ["xdp:eth1"], both = ["xdp:eth2"]}
+neighbours = {"192.0.2.9" = "02:00:00:00:00:01"}
+rules = "some.rules"
+"""
+
+
+def test_options_and_a_file_say_the_same(tmp_path):
+    (tmp_path / "some.rules").write_text("default 514 10.2.2.6")
+    (tmp_path / "gfwd.toml").write_text(TOML)
+    by_options = options.config(told("--rules", str(tmp_path / "some.rules"), *ALL), "gfwd run")
+    by_file = options.config(told("-c", str(tmp_path / "gfwd.toml")), "gfwd run")
+    assert by_options == replace(by_file, path=by_options.path)
 
 
 @pytest.mark.parametrize(
-    ("text", "prefix"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("192.0.2.1/24", "192.0.2.1"),  # as an interface is written: the address alone is ours
-        ("192.0.2.0/24", "192.0.2.0/24"),
-        ("192.0.2.0/32", "192.0.2.0"),
-        ("0.0.0.0/0", "0.0.0.0/0"),
-        ("2001:db8::1/64", "2001:db8::1"),
-        ("2001:db8::/64", "2001:db8::/64"),
-        ("::/0", "::/0"),
-    ],
+    "words",
+    [("--rules", "x"), *zip(ALL[::2], ALL[1::2], strict=True), ("--workers", "2")],
+    ids=lambda words: words[0],
 )
-def test_own_prefix(text, prefix):
-    assert str(options.own_prefix(text)) == prefix
-
-
-@pytest.mark.parametrize("text", ["", "gfwd", "192.0.2", "192.0.2.256", "192.0.2.1/33", "2001:db8::1/129", "1/8"])
-def test_no_own_prefix(text):
-    with pytest.raises(ValueError, match="right would be"):
-        options.own_prefix(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "ports"),
-    [
-        ("all", ALL_PORTS),
-        ("*", ALL_PORTS),
-        ("514", ((514, 514),)),
-        ("9990-9999,514,515", ((514, 515), (9990, 9999))),
-    ],
-)
-def test_listen(text, ports):
-    assert options.listen(text) == ports
-
-
-@pytest.mark.parametrize("text", ["", "0", "65536", "ALL", "9-8", "514,"])
-def test_no_listen(text):
-    with pytest.raises(ValueError, match=r"; or all$"):
-        options.listen(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "mac"),
-    [
-        ("192.0.2.1=02:00:00:00:00:01", "192.0.2.1", "020000000001"),
-        ("2001:DB8:0::1=Aa:bB:cc:dd:ee:ff", "2001:db8::1", "aabbccddeeff"),
-    ],
-)
-def test_neighbour(text, address, mac):
-    found, octets = options.neighbour(text)
-    assert (str(found), octets.hex()) == (address, mac)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "192.0.2.1",
-        "192.0.2.1=",
-        "=02:00:00:00:00:01",
-        "192.0.2.1/24=02:00:00:00:00:01",
-        "log.example.net=02:00:00:00:00:01",
-        "192.0.2.1=020000000001",
-        "192.0.2.1=02:00:00:00:00",
-        "192.0.2.1=02:00:00:00:00:01:02",
-        "192.0.2.1=02-00-00-00-00-01",
-        "192.0.2.1=02:00:00:00:00:0g",
-    ],
-)
-def test_no_neighbour(text):
-    with pytest.raises(ValueError, match="is not IP=MAC"):
-        options.neighbour(text)
+def test_nothing_stands_beside_a_file(words):
+    with pytest.raises(UsageError, match=f"^gfwd run: error: -c none says it all: write {words[0]} there"):
+        options.config(told("-c", "none", *words), "gfwd run")
 
 
 @pytest.mark.parametrize(
@@ -108,19 +77,9 @@ def test_no_datagram(text):
         options.datagram(text)
 
 
-@pytest.mark.parametrize("mac", ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01"])
-def test_no_group_is_a_neighbour(mac):
-    with pytest.raises(ValueError, match="group address"):
-        options.neighbour(f"192.0.2.1={mac}")
-
-
-def test_count():
-    assert options.count("15") == 15
-    for text in ("", "0", "-1", "1.5", "1_000", "٣"):
-        with pytest.raises(ValueError, match="not a number from 1 up"):
-            options.count(text)
-
-
-def test_argparse_says_what_the_reader_said():
-    with pytest.raises(argparse.ArgumentTypeError, match="'x' is not a number from 1 up"):
-        options.value(options.count)("x")
+def test_neither_file_nor_rules():
+    with pytest.raises(UsageError, match="neither -c nor --rules"):
+        options.config(told(*ALL), "gfwd run")
+    for half in (("--in", "xdp:eth0"), ("--out", "xdp:eth0")):
+        with pytest.raises(UsageError, match=r"there is no --(in|out); right would be"):
+            options.config(told("--rules", "x", *half), "gfwd run")

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfwd import system
+from gfwd.config.port_name import PortName
 from gfwd.daemon.card import freebsd, linux, order, record
 from gfwd.daemon.card.system import Feature, this_system, words
-from gfwd.daemon.port_name import PortName
 from gfwd.daemon.ports import Wanted
 
 CAPABILITIES = {

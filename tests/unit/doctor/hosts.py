@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gfwd.cli import options
+from gfwd.config import values
 from gfwd.daemon.doctor import Finding, checks
 from gfwd.daemon.doctor.facts import Asked, Facts, Interface, Netmap, Rings, Xdp
 from gfwd.daemon.names import Answer
@@ -21,7 +21,7 @@ SETTINGS = {"admode": 0, "buf_size": 2048, "buf_num": 163_840, "ring_num": 200, 
 
 
 def ip(text: str) -> Address:
-    prefix = options.own_prefix(text)
+    prefix = values.own_prefix(text)
     return Address(prefix.family, prefix.value)
 
 
@@ -51,8 +51,8 @@ class Doctor:
         self.asked = Asked(
             rules=ruleset,
             ports=(
-                Wanted(options.port(f"{kind}:in0"), is_in=True, is_out=False),
-                Wanted(options.port(f"{kind}:out0"), is_in=False, is_out=True),
+                Wanted(values.port(f"{kind}:in0"), is_in=True, is_out=False),
+                Wanted(values.port(f"{kind}:out0"), is_in=False, is_out=True),
             ),
         )
         rings = {"rings": Rings(4, 4, 512, 512), "has_native_netmap": True} if kind == "netmap" else {}

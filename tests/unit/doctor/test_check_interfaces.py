@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gfwd.cli import options
+from gfwd.config import values
 from gfwd.daemon.card import linux
 from gfwd.daemon.card.system import Feature
 from gfwd.daemon.doctor.facts import Queues
@@ -59,8 +59,8 @@ def test_no_such_interface(xdp):
 
 
 def test_a_port_without_an_interface_is_not_missing(netmap):
-    ports = (Wanted(options.port("netmap:x{1"), True, False), Wanted(options.port("vale0:a"), False, True))
-    netmap.ask(ports=ports, own=(options.own_prefix("192.0.2.1"),))
+    ports = (Wanted(values.port("netmap:x{1"), True, False), Wanted(values.port("vale0:a"), False, True))
+    netmap.ask(ports=ports, own=(values.own_prefix("192.0.2.1"),))
     assert netmap.lines() == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gfwd.cli import options
+from gfwd.config import values
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import NextHop
 from tests.unit.doctor.hosts import addresses_of, interface, ip, one, rules
@@ -16,7 +16,7 @@ def test_no_address(xdp):
         "xdp:in0: error: no address there, so nothing can be for gfwd; give the interface one, or say which are "
         "gfwd's: --address 192.0.2.1"
     ]
-    xdp.ask(own=(options.own_prefix("10.0.0.1"),))
+    xdp.ask(own=(values.own_prefix("10.0.0.1"),))
     assert xdp.lines() == []
 
 
@@ -59,7 +59,7 @@ def test_mtus_that_differ(xdp):
 
 
 def test_an_mtu_of_a_port_that_no_collector_is_behind(xdp):
-    xdp.ask(ports=(*xdp.asked.ports, Wanted(options.port("xdp:spare"), False, True)))
+    xdp.ask(ports=(*xdp.asked.ports, Wanted(values.port("xdp:spare"), False, True)))
     xdp.know(interfaces={**xdp.facts.interfaces, "spare": interface(3, "spare", mtu=1_400)})
     assert xdp.lines() == []
 

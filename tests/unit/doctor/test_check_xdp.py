@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gfwd.cli import options
+from gfwd.config import values
 from gfwd.daemon.doctor.facts import Program, Queues, Xdp
 from gfwd.daemon.ports import Wanted
 from tests.unit.doctor.hosts import one, rules
 
 
 def test_xdp_on_freebsd(freebsd):
-    freebsd.ask(ports=(Wanted(options.port("xdp:in0"), True, False), freebsd.asked.ports[1]))
+    freebsd.ask(ports=(Wanted(values.port("xdp:in0"), True, False), freebsd.asked.ports[1]))
     assert freebsd.lines() == ["xdp:in0: error: there is no AF_XDP on FreeBSD; the port would be netmap:in0"]
 
 

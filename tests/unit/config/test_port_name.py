@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gfwd.cli.options import port
-from gfwd.daemon.port_name import PortName
+from gfwd.config.port_name import PortName
+from gfwd.config.values import port
 
 
 @pytest.mark.parametrize(

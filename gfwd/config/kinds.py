@@ -1,0 +1,213 @@
+"""The kinds of values that keys of gfwd.toml have, each of which reads, writes and describes itself.
+
+What is wrong with a value, marshmallow collects from all of them; flaws.py finds where it stands. Each kind takes an
+`example`, in TOML, for whoever has to be told what would be right, and `says` what the key means, for editors.
+"""
+
+from collections.abc import Callable
+from datetime import date, time
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
+
+from marshmallow import Schema, ValidationError, fields
+
+from gfwd.rules.fields import FieldError, quote
+
+T = TypeVar("T")
+
+MISSING: Final = "missing"
+UNKNOWN: Final = "unknown"
+"""Marks that marshmallow hands back for keys that are not there, or should not be; flaws.py has the words."""
+
+_MARKS: Final[dict[str, str | list[Any] | dict[Any, Any]]] = {"required": MISSING}
+_GROUP_MARKS: Final = {"unknown": UNKNOWN}
+
+
+class Flaw(NamedTuple):
+    """What is wrong with a value, and at which of its characters."""
+
+    text: str
+    offset: int = 0
+
+
+def refuse(text: str, offset: int = 0) -> NoReturn:
+    raise ValidationError([Flaw(text, offset)])
+
+
+class Group(Schema):
+    """A table whose keys are known."""
+
+    error_messages = _GROUP_MARKS
+
+
+class Text(fields.Field[T], Generic[T]):
+    """Text that `read` understands, and that `write` gives back.
+
+    read raises FieldError or ValueError. numbers: whether a number may stand there without quotes.
+    """
+
+    default_error_messages = _MARKS
+
+    def __init__(
+        self,
+        read: Callable[[str], T],
+        write: Callable[[T], str] = str,
+        *,
+        example: str,
+        numbers: bool = False,
+        says: str = "",
+        **more: Any,
+    ) -> None:
+        super().__init__(metadata=_about(says), **more)
+        self.read = read
+        self.write = write
+        self.example = example
+        self.numbers = numbers
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> T:
+        if self.numbers and isinstance(value, int) and not isinstance(value, bool):
+            value = _digits(value)
+        if not isinstance(value, str):
+            refuse(f"{_shown(value)}: here stands text, such as {self.example}")
+        try:
+            return self.read(value)
+        except FieldError as error:
+            refuse(error.text, error.offset)
+        except ValueError as error:
+            refuse(str(error))
+
+    def _serialize(self, value: T | None, *_: object, **__: object) -> str | None:
+        return None if value is None else self.write(value)
+
+
+class Number(fields.Field[int]):
+    """A whole number from `least` to `most`."""
+
+    default_error_messages = _MARKS
+
+    def __init__(self, least: int, most: int, *, example: str, says: str = "", **more: Any) -> None:
+        super().__init__(metadata=_about(says), **more)
+        self.least = least
+        self.most = most
+        self.example = example
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+            refuse(f"{_shown(value)}: here stands a number from {self.least} to {self.most}, such as {self.example}")
+        return value
+
+
+class Several(fields.List[T], Generic[T]):
+    """A list of one or more. unique: whether one that comes twice is a mistake."""
+
+    default_error_messages = _MARKS
+    inner: fields.Field[T]
+
+    def __init__(
+        self, inner: fields.Field[T], *, example: str, unique: bool = True, says: str = "", **more: Any
+    ) -> None:
+        super().__init__(inner, metadata=_about(says), **more)
+        self.example = example
+        self.unique = unique
+
+    def _deserialize(self, value: object, *_: object, **more: Any) -> Any:
+        if not isinstance(value, list):
+            refuse(f"{_shown(value)}: here stands a list, such as {self.example}")
+        if not value:
+            refuse(f"the list is empty: write {self.example}, or leave the key out")
+        read: list[T] = []
+        flaws: dict[int, Any] = {}
+        seen = set()
+        for number, one in enumerate(value):
+            try:
+                meaning = self.inner.deserialize(one, **more)
+            except ValidationError as error:
+                flaws[number] = error.messages
+                continue
+            read.append(meaning)
+            if self.unique and meaning in seen:
+                flaws[number] = [Flaw(_twice(one))]
+            elif self.unique:
+                seen.add(meaning)
+        if flaws:
+            raise ValidationError(flaws, valid_data=read)
+        return tuple(read)
+
+
+class Table(fields.Nested):
+    """A table whose keys are known."""
+
+    default_error_messages = _MARKS
+
+    def __init__(self, nested: Schema, *, example: str, says: str = "", **more: Any) -> None:
+        super().__init__(nested, metadata=_about(says), **more)
+        self.example = example
+
+    def _deserialize(self, value: object, *arguments: Any, **more: Any) -> Any:
+        if not isinstance(value, dict):
+            refuse(f"{_shown(value)}: here stands a table: write {self.example}")
+        return super()._deserialize(value, *arguments, **more)
+
+
+class Named(fields.Dict):
+    """A table whose keys are names that somebody chose. No two of them may mean the same."""
+
+    default_error_messages = _MARKS
+
+    def __init__(
+        self, keys: fields.Field[Any], values: fields.Field[Any], *, example: str, says: str = "", **more: Any
+    ) -> None:
+        super().__init__(keys, values, metadata=_about(says), **more)
+        self.example = example
+
+    def _deserialize(self, value: object, *arguments: Any, **more: Any) -> Any:
+        if not isinstance(value, dict):
+            refuse(f"{_shown(value)}: here stands a table: write {self.example}")
+        flaws: dict[str, Any] = {}
+        try:
+            read = super()._deserialize(value, *arguments, **more)  # type: ignore[no-untyped-call]
+        except ValidationError as error:
+            assert isinstance(error.messages, dict)
+            flaws = error.messages
+        assert self.key_field is not None
+        seen: set[object] = set()
+        for key in value:
+            if "key" in flaws.get(key, {}):
+                continue
+            meaning = self.key_field.deserialize(key)
+            if meaning in seen:
+                flaws.setdefault(key, {})["key"] = [Flaw(_twice(key))]
+            seen.add(meaning)
+        if flaws:
+            raise ValidationError(flaws)
+        return read
+
+
+def _about(says: str) -> dict[str, str]:
+    """What a field says of itself, under the name that a JSON schema has for it."""
+    return {"description": says} if says else {}
+
+
+def _twice(value: object) -> str:
+    return f"{_shown(value)} stands here twice: keep one of the two"
+
+
+def _shown(value: object) -> str:
+    """A value as a message names it: as it is written, or only what it is where that may be long."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return quote(_digits(value))[1:-1]
+    if isinstance(value, date | time):
+        return f"{value} is a date or a time"
+    if isinstance(value, dict):
+        return "this is a table (which a key with dots makes, where it is not in quotes)"
+    return "this is a list"
+
+
+def _digits(value: float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # hexadecimal numbers may have more digits than Python writes in decimal
+        return hex(int(value))

@@ -1,0 +1,29 @@
+"""What gfwd.toml holds, as a frozen object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gfwd.config.port_name import PortName
+from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What to forward, from where to where, and by how many workers.
+
+    path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
+    ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
+    neighbours that are not to be asked for. cpus: one for each worker, or none. collectors: those that have a name; in
+    the rules, each stands instead of its name.
+    """
+
+    path: str
+    rules: RuleSet
+    inputs: tuple[PortName, ...]
+    outputs: tuple[PortName, ...]
+    own: tuple[Prefix, ...] | None = None
+    listen: Ports | None = None
+    macs: Mapping[Address, bytes] = field(default_factory=dict)
+    workers: int = 1
+    cpus: tuple[int, ...] = ()
+    collectors: Mapping[str, Collector] = field(default_factory=dict)
