@@ -23,9 +23,9 @@ def add(subparsers: Any) -> None:
 
 def _command(subparsers: Any, name: str, does: str, run: Any) -> Any:
     parser = subparsers.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
-    parser.add_argument(
-        "--control", metavar="PATH", type=Path, required=True, help="the control socket that it was started with"
-    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("-c", "--config", metavar="FILE", help="the gfwd.toml that it was started with")
+    which.add_argument("--control", metavar="PATH", help="the control socket that it was started with")
     parser.set_defaults(run=run)
     return parser
 
@@ -58,11 +58,23 @@ def _stop(arguments: argparse.Namespace) -> int:
     from gfwd.daemon.control import wait_for_end
 
     _ask(arguments, {"do": "stop"}, _SOON_S)
-    wait_for_end(arguments.control, _SOON_S)
+    wait_for_end(_path(arguments), _SOON_S)
     return 0
+
+
+def _path(arguments: argparse.Namespace) -> Path:
+    if arguments.control is not None:
+        return Path(arguments.control)
+    from gfwd.config import reading
+    from gfwd.errors import UsageError
+
+    path = reading.load(arguments.config).control
+    if path is None:
+        raise UsageError(f'{arguments.config}: error: it names no control socket: control = "/var/run/gfwd/control"')
+    return Path(path)
 
 
 def _ask(arguments: argparse.Namespace, question: dict[str, Any], seconds: float) -> Any:
     from gfwd.daemon.control import ask
 
-    return ask(arguments.control, question, seconds)
+    return ask(_path(arguments), question, seconds)

@@ -89,6 +89,7 @@ def config(arguments: argparse.Namespace, command: str) -> "Config":
         macs=dict(arguments.mac),
         workers=workers(arguments),
         cpus=arguments.cpu,
+        control=getattr(arguments, "control", None),
     )
 
 
@@ -104,6 +105,7 @@ def refuse_beside_config(arguments: argparse.Namespace, command: str) -> None:
         "--mac": arguments.mac,
         "--workers": arguments.workers,
         "--cpu": arguments.cpu,
+        "--control": getattr(arguments, "control", None),
     }
     given = ", ".join(option for option, meaning in beside.items() if meaning)
     if given:

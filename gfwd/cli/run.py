@@ -4,11 +4,11 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from gfwd.cli import options
 from gfwd.cli.remarks import print_warnings
+from gfwd.config import values
 
 
 def add(subparsers: Any) -> None:
@@ -24,7 +24,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--control",
         metavar="PATH",
-        type=Path,
+        type=options.value(values.socket_path),
         help="a Unix socket for gfwd status, reload, stop and neighbours, for this user only (default: none)",
     )
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
@@ -34,7 +34,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from gfwd.daemon.run import run as forward
 
-    outcome = forward(lambda: _read(arguments), _say, _text, arguments.control)
+    outcome = forward(lambda: _read(arguments), _say, _text)
     print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
     return 0 if outcome.is_whole else 1
 

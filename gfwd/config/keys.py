@@ -111,6 +111,11 @@ class _Whole(Group):
         unique=False,
         says="The CPU for each worker. Default: the kernel chooses.",
     )
+    control = Text(
+        values.socket_path,
+        example='"/var/run/gfwd/control"',
+        says="A Unix socket by which gfwd status, reload, stop and neighbours ask, for this user only. Default: none.",
+    )
     ports = Table(
         _ports(),
         required=True,

@@ -14,7 +14,7 @@ class Config:
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
     neighbours that are not to be asked for. cpus: one for each worker, or none. collectors: those that have a name; in
-    the rules, each stands instead of its name.
+    the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
     """
 
     path: str
@@ -26,4 +26,5 @@ class Config:
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
+    control: str | None = None
     collectors: Mapping[str, Collector] = field(default_factory=dict)

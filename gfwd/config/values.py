@@ -18,10 +18,23 @@ class NotOfItsKind(ValueError):
     """A text is no address, or no MAC, at all."""
 
 
+_SOCKET_PATH_MOST = 103  # of FreeBSD; Linux has a few more
+
+
 def file_name(text: str) -> str:
     """The name of a file, which messages can show as it is."""
     if not text or not text.isprintable():
         raise ValueError(f"{text!r} is no name of a file; right would be gfwd.rules")
+    return text
+
+
+def socket_path(text: str) -> str:
+    """Where a Unix socket is to be; unix(4) has room for so much and no more."""
+    if not text.startswith("/") or not text.isprintable() or len(text.encode()) > _SOCKET_PATH_MOST:
+        raise ValueError(
+            f"{text!r} cannot be a socket; right would be a whole path, up to {_SOCKET_PATH_MOST} bytes long: "
+            "/var/run/gfwd/control"
+        )
     return text
 
 

@@ -15,7 +15,8 @@ class Run:
     """What to forward.
 
     own: addresses that are ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that
-    the rules name. macs: of neighbours that are not to be asked for. cpus: one for each worker, or none.
+    the rules name. macs: of neighbours that are not to be asked for. cpus: one for each worker, or none. control: where
+    the control socket is to be; None: nowhere.
     """
 
     rules: RuleSet
@@ -26,6 +27,7 @@ class Run:
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
+    control: str | None = None
 
 
 def job(config: Config) -> Run:
@@ -39,6 +41,7 @@ def job(config: Config) -> Run:
         macs=config.macs,
         workers=config.workers,
         cpus=config.cpus,
+        control=config.control,
     )
 
 

@@ -40,7 +40,6 @@ class _Around:
     reader: Reader
     say: Say
     render: Render
-    control: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,10 @@ class Outcome:
     is_whole: bool
 
 
-def run(read: Callable[[], Run], say: Say, render: Render, control: Path | None = None) -> Outcome:
+def run(read: Callable[[], Run], say: Say, render: Render) -> Outcome:
     """Forward until SIGINT or SIGTERM. read: says what, at the start and whenever a reload is asked for.
 
-    `say` gets a line for whatever the operator should know meanwhile. control: where the control socket is to be.
+    `say` gets a line for whatever the operator should know meanwhile.
     """
     signals.ignore_early()
     job = read()
@@ -69,7 +68,7 @@ def run(read: Callable[[], Run], say: Say, render: Render, control: Path | None 
             Reader(read) as reader,
             in_order(_wanted(job), say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, say, render, control)
+            around = _Around(kernel, heard, reader, say, render)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -86,7 +85,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         forwarder.take(setting, fresh.space)
         service = Service(forwarder, job, around.reader, lambda its: _own(kernel, its), say, around.render)
         with (
-            Control(around.control, service.asked) if around.control else nullcontext() as control,
+            Control(Path(job.control), service.asked) if job.control else nullcontext() as control,
             KeepUp(ports, say),
             Threads(workers, job.cpus) as threads,
         ):

@@ -162,6 +162,7 @@ def _refuse_change(before: Run, after: Run) -> None:
     fixed = {
         "the ports": (before.inputs, before.outputs) != (after.inputs, after.outputs),
         "the workers": (before.workers, before.cpus) != (after.workers, after.cpus),
+        "the control socket": before.control != after.control,
     }
     changed = [what for what, has_changed in fixed.items() if has_changed]
     if changed:

@@ -170,3 +170,35 @@ def test_rude_clients(its):
         one.close()
     assert time.monotonic() - started < 20
     assert its.live.stop().status == 0
+
+
+def test_by_a_configuration(site, run, gfwd, tmp_path):
+    """The file names the socket, for who is asked and for who asks; a reload reads the file anew."""
+    path = tmp_path / "gfwd.toml"
+    text = f"""control = "{tmp_path}/control"
+[ports]
+in = ["xdp:in0"]
+out = ["xdp:out0"]
+[[rule]]
+source = "*"
+ports = 514
+collectors = ["10.1.0.2"]
+priority = "A"
+"""
+    path.write_text(text)
+    live = site.stack.enter_context(Live([*gfwd, "run", "-c", path, "--json"], site.us))
+    live.wait_for("forwarding from")
+    assert site.forwards(b"one")
+    assert json.loads(run("status", "-c", path, "--json").stdout)["forwarded"] == 1
+    site.near.address("c0", "10.1.0.3/24")
+    path.write_text(text.replace("10.1.0.2", "10.1.0.3"))
+    assert run("reload", "-c", path).returncode == 0
+    assert site.forwards(b"two") and site.collector.arrived()[-1].destination == "10.1.0.3"
+    path.write_text(text.replace("xdp:out0", "xdp:in0"))
+    told = run("reload", "-c", path)
+    assert (told.returncode, told.stderr) == (2, "error: the ports cannot change while gfwd runs; restart it\n")
+    path.write_text("nonsense")
+    told = run("reload", "--control", f"{tmp_path}/control")
+    assert told.returncode == 2 and "gfwd.toml:1:" in told.stderr
+    assert site.forwards(b"three")
+    assert live.stop().status == 0

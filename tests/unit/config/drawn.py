@@ -96,5 +96,6 @@ def configurations(draw: st.DrawFn) -> Config:
         ),
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,
+        control=draw(st.none() | st.just("/var/run/gfwd/control")),
         collectors=named,
     )

@@ -46,7 +46,7 @@ def test_the_least_that_is_enough() -> None:
 def test_what_is_to_be_run() -> None:
     config = load(FOLDER / "everything.toml")
     to_run = job(config)
-    for name in ("rules", "inputs", "outputs", "own", "listen", "macs", "workers", "cpus"):
+    for name in ("rules", "inputs", "outputs", "own", "listen", "macs", "workers", "cpus", "control"):
         assert getattr(to_run, name) == getattr(config, name)
     assert to_run.workers == len(to_run.cpus) == 2
 
