@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* closefrom() in glibc, which has it since 2.34 */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,12 +43,23 @@ static void let_signals_in(void)
 static void wait_for_end(int pipe_end)
 {
 	char nothing;
+	ssize_t n;
 
 	setsid();
 	dup2(pipe_end, 0);
 	closefrom(1);
-	while (read(0, &nothing, 1) < 0 && errno == EINTR)
+	while ((n = read(0, &nothing, 1)) > 0 || (n < 0 && errno == EINTR))
 		;
+}
+
+/* Where nothing prints to: of the first three, those that were closed at the start are free for a pipe. Not
+   F_DUPFD_CLOEXEC, since what becomes Python must go on holding it. -1: there is none. */
+static int above_stderr(int end)
+{
+	int held = fcntl(end, F_DUPFD, STDERR_FILENO + 1);
+
+	close(end);
+	return held;
 }
 
 pid_t fork(void)
@@ -55,7 +67,7 @@ pid_t fork(void)
 	int ends[2]; /* of a pipe that nobody writes to: the kernel closes gfwd's end of it, whichever way gfwd ends */
 	pid_t cleaner;
 
-	if (pipe(ends) != 0)
+	if (pipe(ends) != 0 || (ends[1] = above_stderr(ends[1])) < 0)
 		return -1;
 	cleaner = _Fork();
 	if (cleaner < 0)

@@ -3,10 +3,14 @@
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from gfwd.daemon.card import record
 
 
 def use_core(path: str) -> None:
@@ -24,6 +28,33 @@ def use_core(path: str) -> None:
 def pytest_addoption(parser):
     parser.addoption("--gfwd", metavar="COMMAND", help="the command under test (default: the environment's own gfwd)")
 
+
+# ---- what gfwds that were killed leave behind ----
+
+RECORDS_BEFORE = pytest.StashKey[set[Path]]()
+
+
+def records() -> set[Path]:
+    """What they have changed on interfaces (daemon/card/record.py)."""
+    return {path for folder in record._folders() for path in folder.glob("card.*.json")}
+
+
+def pytest_sessionstart(session):
+    session.config.stash[RECORDS_BEFORE] = records()
+
+
+def pytest_sessionfinish(session):
+    """Their interfaces went with the network namespaces of the tests, so no later gfwd looks at these records."""
+    if hasattr(session.config, "workerinput"):  # one of several processes: others are at work still
+        return
+    for path in records() - session.config.stash[RECORDS_BEFORE]:
+        with suppress(OSError):
+            left = record._take(path)
+            if left is not None:  # its owner has ended
+                left.remove()
+
+
+# ---- settings ----
 
 if core := os.environ.get("GFWD_CORE"):
     use_core(core)

@@ -1,8 +1,11 @@
 """A port as the operator names it."""
 
-from typing import Literal, NamedTuple
+import re
+from typing import Final, Literal, NamedTuple
 
 Kind = Literal["xdp", "netmap", "vale"]
+
+_RINGS: Final = re.compile(r"netmap:[^-^{}]+-([0-9]+)(?:-([0-9]+))?")
 
 
 class PortName(NamedTuple):
@@ -23,6 +26,12 @@ class PortName(NamedTuple):
         if self.kind == "vale" or "{" in self.name or "}" in self.name:
             return None
         return self.name.removeprefix("netmap:").split("-")[0].removesuffix("^")
+
+    @property
+    def rings(self) -> range | None:
+        """Those that it names, of the card's: netmap:ix0-1, netmap:ix0-0-3; None: all that there are."""
+        named = _RINGS.fullmatch(self.name)
+        return range(int(named[1]), int(named[2] or named[1]) + 1) if named else None
 
     def __str__(self) -> str:
         return f"xdp:{self.name}" if self.kind == "xdp" else self.name + "*" * self.has_host

@@ -18,17 +18,22 @@ def set_mtu(interface: str, mtu: int) -> str:
     return f"ifconfig {interface} mtu {mtu}" if _IS_FREEBSD else f"ip link set dev {interface} mtu {mtu}"
 
 
+def fewer_queues(interface: str) -> str:
+    """FreeBSD's cards read the number when they are found, each driver by a name of its own, or by iflib(4)'s."""
+    if _IS_FREEBSD:
+        return "loader.conf: hw.ix.num_queues, or dev.ix.0.iflib.override_nrxqs and override_ntxqs"
+    return f"ethtool -L {interface}"
+
+
 def load_netmap() -> str:
     return "kldload netmap" if _IS_FREEBSD else "modprobe netmap"
 
 
-def set_netmap(setting: str, number: int) -> str:
-    """dev.netmap.SETTING."""
-    return (
-        f"sysctl dev.netmap.{setting}={number}"
-        if _IS_FREEBSD
-        else f"echo {number} > /sys/module/netmap/parameters/{setting}"
-    )
+def set_netmap(**settings: int) -> str:
+    """dev.netmap.SETTING, each of them."""
+    if _IS_FREEBSD:
+        return " ".join(["sysctl", *(f"dev.netmap.{name}={number}" for name, number in settings.items())])
+    return " && ".join(f"echo {number} > /sys/module/netmap/parameters/{name}" for name, number in settings.items())
 
 
 def add_route(address: Address, interface: str) -> str:

@@ -34,8 +34,8 @@ def _open(core: Core, wanted: Wanted, link: Link, workers: int) -> Port:
     name = wanted.name
     number = core.port_netmap(name.name)
     rx, tx = core.rings(number)
-    if tx < workers:
-        raise GfwdError(f"{name}: error: {workers} workers need a TX ring each, and it has {tx}: --workers {tx}")
+    if why := too_few_to_send(tx, workers):
+        raise GfwdError(f"{name}: error: {why}")
     return Port(
         number=number,
         name=name,
@@ -48,6 +48,11 @@ def _open(core: Core, wanted: Wanted, link: Link, workers: int) -> Port:
         host=core.port_netmap(f"{name.name}^") if name.has_host else None,
         has_neighbours=name.has_host,
     )
+
+
+def too_few_to_send(tx: int, workers: int) -> str:
+    """Why a port cannot have so few TX rings; empty where it can."""
+    return f"{workers} workers need a TX ring each, and it has {tx}: --workers {tx}" if tx < workers else ""
 
 
 def _link(kernel: Kernel, name: PortName, number: int, own: Sequence[Prefix]) -> Link:

@@ -9,6 +9,9 @@ from gfwd.l2.kernel import Link
 
 Say = Callable[[str], None]
 
+ETHERNET_BYTES = 14 + 2 * 4
+"""What a frame may take beside its MTU: the header, and two VLAN tags."""
+
 
 class Wanted(NamedTuple):
     """What a port is for."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from os import strerror
 
 from gfwd.config.port_name import PortName
-from gfwd.daemon.ports import Port, Say, Wanted
+from gfwd.daemon.ports import ETHERNET_BYTES, Port, Say, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link
 from gfwd.native import core
 
 _BUFFERS = (2_048, 4_096)  # what AF_XDP offers
 _HEADROOM = core.XDP_HEADROOM
-_ETHERNET_BYTES = 14 + 2 * 4  # header, and two VLAN tags
 MTU_IN_A_PAGE = 3_000  # what every driver's native mode takes
 
 
@@ -108,14 +107,14 @@ def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, co
 
 def buffer_bytes(mtus: Iterable[int]) -> int:
     """What a frame's buffer takes: the smallest size that holds all frames of these MTUs, or else the largest."""
-    longest = max(mtus) + _ETHERNET_BYTES
+    longest = max(mtus) + ETHERNET_BYTES
     return next((size for size in _BUFFERS if size - _HEADROOM >= longest), _BUFFERS[-1])
 
 
 def what_is_lost(mtu: int, buffer: int) -> str:
     """What comes of it that frames of this MTU may not fit into such a buffer; empty where they do."""
     most = buffer - _HEADROOM
-    if mtu + _ETHERNET_BYTES <= most:
+    if mtu + ETHERNET_BYTES <= most:
         return ""
     return f"its MTU is {mtu}, and datagrams in frames longer than {most:,} bytes will be lost, counted"
 

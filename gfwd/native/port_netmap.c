@@ -483,8 +483,10 @@ open_all(struct netmap_port *p, struct nm_region **regions, char *error)
 		if (last == UINT32_MAX)
 			last = (p->card_rx > p->card_tx ? p->card_rx : p->card_tx) - 1U;
 		if (last - p->name.first_ring >= FW_PORTS_MAX) {
-			snprintf(error, FW_ERROR_BYTES, "%u rings, and a port has up to %u: name some of them (netmap:%s-0-%u)",
-			    last - p->name.first_ring + 1, FW_PORTS_MAX, p->name.name, FW_PORTS_MAX - 1);
+			/* Some of them would not do: what the card puts into the others, nobody would forward. */
+			snprintf(error, FW_ERROR_BYTES, "%u rings, and a port has up to %u: give the card fewer queues (FreeBSD, "
+			    "loader.conf: hw.ix.num_queues, or dev.ix.0.iflib.override_nrxqs and override_ntxqs; Linux: ethtool -L %s)",
+			    last - p->name.first_ring + 1, FW_PORTS_MAX, p->name.name);
 			return false;
 		}
 	} while (ring++ < last);

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT, Run, runner
-from tests.e2e.live import Site, require, wait_until, xdp_programs
+from tests.e2e.live import BOTH_ARMS, Site, require, wait_until, xdp_programs
 from tests.e2e.test_card import TO_NEAR, features
 from tests.e2e.test_replay import ADDRESSES, DEMO, EXPORTERS, SOFTFLOWD
 
@@ -119,6 +119,18 @@ def test_killed(site):
     assert xdp_programs(site.us, "in0") == 1
     live.kill()
     wait_until(lambda: xdp_programs(site.us, "in0") == 0)
+
+
+@pytest.mark.parametrize("closed", ["<&- 2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_started_without_stdio(site, unpacked, closed):
+    """What it says then goes nowhere, and what is unpacked stays while it runs."""
+    live = site.start(TO_NEAR, *BOTH_ARMS, prefix=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    wait_until(lambda: xdp_programs(site.us, "in0") == 1)
+    site.wait_until_it_forwards(b"datagram")
+    live.send(signal.SIGUSR1)
+    site.wait_until_it_forwards(b"another one")
+    assert any(unpacked.iterdir())
+    assert live.stop().status == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -66,7 +66,7 @@ class Place:
         return f"switched off: {words(gone, freebsd.OFFLOADS)}"
 
     def flags(self) -> int:
-        with freebsd._kernel() as kernel:
+        with freebsd.kernel_socket() as kernel:
             return freebsd._flags(kernel, self.name)
 
     def is_promiscuous(self) -> bool:
@@ -97,12 +97,13 @@ class Place:
 
 
 @contextmanager
-def own_loopback() -> Iterator[str]:
-    name = ifconfig("lo", "create").strip()
+def own_loopback(name: str = "") -> Iterator[str]:
+    """name: what it is renamed to."""
+    made = ifconfig("lo", "create", *(["name", name] if name else [])).strip()
     try:
-        yield name
+        yield made
     finally:
-        ifconfig(name, "destroy")
+        ifconfig(made, "destroy")
 
 
 @contextmanager
@@ -261,6 +262,31 @@ def test_another_interface_has_the_name_now(place):
         f"netmap:{place.name}: a gfwd that did not end properly has changed it, and the interface is gone since"
     ]
     assert (place.on(), place.records()) == (before, [])
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_renamed_meanwhile(place, is_taken):
+    """Also where another interface has got the name."""
+    before, name = place.on(), place.name
+    with ExitStack() as stack:
+        with card("netmap:lo", name, freebsd.OFFLOADS, place.said.append):
+            changed, said = place.on(), len(place.said)
+            subprocess.run(["sleep", "2"], check=True)  # the next one is to be of another second
+            ifconfig(name, "name", "renamed0")
+            stack.callback(ifconfig, "renamed0", "name", name)
+            if is_taken:
+                stack.enter_context(own_loopback(name))
+            place.name = "renamed0"
+            assert place.on() == changed
+        assert (place.on(), place.records(), len(place.said)) == (before, [], said)
+
+
+def test_gone_meanwhile(place):
+    with card("netmap:lo", place.name, freebsd.OFFLOADS, place.said.append):
+        ifconfig(place.name, "destroy")
+    assert place.said[-1] == "netmap:lo: the interface is gone, so what gfwd has changed on it is not put back"
+    assert place.records() == []
+    ifconfig(place.name, "create")
 
 
 def test_a_jail_with_a_network_stack_of_its_own():

@@ -205,7 +205,7 @@ open_errors(void)
 	cannot_open("netmap:ix1^", REFUSED);
 	cannot_open("netmap:ix0-2", REFUSED);
 	cannot_open("netmap:ix0-1-2", REFUSED);
-	cannot_open("netmap:ix0-0-64", "65 rings, and a port has up to 64: name some of them (netmap:ix0-0-63)");
+	cannot_open("netmap:ix0-0-64", "65 rings, and a port has up to 64: give the card fewer queues");
 	cannot_open("ix0", "ix0 is no netmap port; right would be");
 }
 

@@ -57,6 +57,11 @@ class Place:
         with self.host.inside():
             linux.set_features(name, {"rx-gro": True})
 
+    def rename(self, name: str, to: str) -> None:
+        self.host.down(name)
+        self.host.ip.link("set", index=self.host.index(name), ifname=to)
+        self.host.up(to)
+
     def features(self, name: str = "in0") -> dict[str, Feature]:
         with self.host.inside():
             return linux.features(name)
@@ -195,8 +200,19 @@ def test_no_such_interface(place, name):
 def test_an_interface_that_goes_meanwhile(place):
     with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.append):
         place.host.ip.link("del", index=place.host.index("in0"))
-    assert len(place.said) == 1
+    assert place.said[1:] == ["xdp:in0: the interface is gone, so what gfwd has changed on it is not put back"]
     assert place.records() == []
+
+
+def test_an_interface_that_is_renamed_meanwhile(place):
+    """And another one gets its name."""
+    place.cable("in1")
+    before = place.features()
+    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.append):
+        place.rename("in0", "in9")
+        place.rename("in1", "in0")
+    assert len(place.said) == 1
+    assert (place.features("in9"), place.records()) == (before, [])
 
 
 def test_promiscuous_where_that_is_wanted(place):
@@ -350,6 +366,17 @@ def test_another_interface_has_the_name_now(place):
     assert (place.features(), place.records()) == (before, [])
 
 
+def test_renamed_since_the_crash(place):
+    place.cable("in1")
+    before = place.features()
+    place.crash()
+    place.rename("in0", "in9")
+    place.rename("in1", "in0")
+    place.put_back()
+    assert place.said == [f"xdp:in0: switched off: {ALL_WORDS}: {BACK}"]
+    assert (place.features("in9"), place.records()) == (before, [])
+
+
 def whole_record(place: Place) -> dict:
     place.crash()
     (path,) = place.records()
@@ -369,6 +396,7 @@ def whole_record(place: Place) -> dict:
         lambda record: json.dumps({**record, "features": ["rx-lro"]}).encode(),
         lambda record: json.dumps({**record, "interface": 7}).encode(),
         lambda record: json.dumps({**record, "identity": "7"}).encode(),
+        lambda record: json.dumps({**record, "index": "7"}).encode(),
         lambda record: json.dumps({**record, "more": 7}).encode(),
     ],
 )

@@ -74,8 +74,8 @@ def unwanted(wanted: Wanted) -> tuple[Offload, ...]:
 
 def features(interface: str) -> dict[str, Feature]:
     """Those of _BITS that the interface has. What is asked for is at work, or has been refused. Raises OSError."""
-    with _kernel() as kernel:
-        there, on = _capabilities(kernel, interface)
+    with kernel_socket() as kernel:
+        there, on = capabilities(kernel, interface)
     return {
         name: Feature(is_on=bool(on & bit), is_asked=bool(on & bit), can_change=True)
         for name, bit in _BITS.items()
@@ -88,7 +88,7 @@ def set_features(interface: str, wish: Mapping[str, bool]) -> None:
     depends on each other, a driver may want the one before the other. Raises OSError, the last one, when all is tried.
     """
     refused: OSError | None = None
-    with _kernel() as kernel:
+    with kernel_socket() as kernel:
         with suppress(OSError):
             _request(kernel, interface, wish)
         on = [name for name in _BITS if wish.get(name) is True]
@@ -107,7 +107,7 @@ def command(interface: str, features: Iterable[str], *, on: bool) -> str:
 
 
 def _request(kernel: socket.socket, interface: str, wish: Mapping[str, bool]) -> None:
-    there, on = _capabilities(kernel, interface)
+    there, on = capabilities(kernel, interface)
     wanted = on
     for name, is_wanted in wish.items():
         bit = _BITS.get(name, 0)
@@ -117,8 +117,8 @@ def _request(kernel: socket.socket, interface: str, wish: Mapping[str, bool]) ->
         ioctl(kernel, _SIOCSIFCAP, _CAPABILITIES.pack(interface.encode(), wanted, 0))
 
 
-def _capabilities(kernel: socket.socket, interface: str) -> tuple[int, int]:
-    """What there is, and what is on."""
+def capabilities(kernel: socket.socket, interface: str) -> tuple[int, int]:
+    """What there is, and what is on, as the kernel's bits. Raises OSError."""
     answer: bytes = ioctl(kernel, _SIOCGIFCAP, _CAPABILITIES.pack(interface.encode(), 0, 0))
     _, there, on = _CAPABILITIES.unpack(answer)
     return there, on
@@ -129,13 +129,13 @@ def _capabilities(kernel: socket.socket, interface: str) -> tuple[int, int]:
 
 def is_up(interface: str) -> bool:
     """Raises OSError."""
-    with _kernel() as kernel:
+    with kernel_socket() as kernel:
         return bool(_flags(kernel, interface) & _IFF_UP)
 
 
 def set_up(interface: str, on: bool) -> None:
     """Raises OSError."""
-    with _kernel() as kernel:
+    with kernel_socket() as kernel:
         flags = _flags(kernel, interface)
         flags = flags | _IFF_UP if on else flags & ~_IFF_UP
         ioctl(kernel, _SIOCSIFFLAGS, _FLAGS.pack(interface.encode(), flags & 0xFFFF, flags >> 16))
@@ -170,7 +170,7 @@ def identity(interface: str) -> int:
     Raises OSError.
     """
     data = ctypes.create_string_buffer(_DATA.size)
-    with _kernel() as kernel:
+    with kernel_socket() as kernel:
         ioctl(kernel, _SIOCGIFDATA, _POINTER.pack(interface.encode(), ctypes.addressof(data)))
     (epoch,) = _DATA.unpack(data.raw)
     return int(epoch)
@@ -185,6 +185,6 @@ def stack() -> int:
     return 0
 
 
-def _kernel() -> socket.socket:
-    """Of AF_UNIX, since a jail, or a kernel, may be without IPv4."""
+def kernel_socket() -> socket.socket:
+    """To ask by. Of AF_UNIX, since a jail, or a kernel, may be without IPv4."""
     return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

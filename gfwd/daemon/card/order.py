@@ -65,7 +65,7 @@ def put_back_left_over(say: Say) -> None:
         except ValueError as error:
             say(f"{path}: warning: {error}, so whatever a gfwd that did not end properly has changed stays so; removed")
         else:
-            if not _is_there(before):
+            if _name_now(before) is None:
                 say(f"{before.port}: a gfwd that did not end properly has changed it, and the interface is gone since")
             elif _put_back(before, say):
                 say(f"{before.port}: {_changes(before)}: left over from a gfwd that did not end properly, put back")
@@ -85,6 +85,7 @@ def _order(stack: ExitStack, port: str, name: str, off: Sequence[Offload], say: 
         port=port,
         interface=name,
         identity=_HERE.identity(name),
+        index=socket.if_nametoindex(name),
         was_up=_HERE.is_up(name),
         features=to_change,
         pid=os.getpid(),
@@ -133,33 +134,38 @@ def _keep(stack: ExitStack, before: Before, say: Say) -> bool:
 
 
 def _put_back(before: Before, say: Say) -> bool:
-    """False: not all of it; `say` has heard what is missing. An interface that is gone is as it was."""
-    with suppress(OSError):
-        if not _is_there(before):
-            return True
+    """False: not all of it; `say` has heard what is missing."""
+    interface = _name_now(before)
+    if interface is None:
+        say(f"{before.port}: the interface is gone, so what gfwd has changed on it is not put back")
+        return False
+    with suppress(OSError):  # it has gone just now
         why = ""
         try:
             if not before.was_up:
-                _HERE.set_up(before.interface, on=False)
-            _HERE.set_features(before.interface, dict.fromkeys(before.features, True))
+                _HERE.set_up(interface, on=False)
+            _HERE.set_features(interface, dict.fromkeys(before.features, True))
         except OSError as error:
             why = f" ({error.strerror})"
-        now = _HERE.features(before.interface)
+        now = _HERE.features(interface)
         missing = [name for name, was_on in before.features.items() if was_on and name in now and not now[name].is_on]
         if missing:
             say(
                 f"{before.port}: warning: {words(missing, _HERE.OFFLOADS)} cannot be switched on again{why}; try: "
-                f"{_HERE.command(before.interface, missing, on=True)}"
+                f"{_HERE.command(interface, missing, on=True)}"
             )
             return False
     return True
 
 
-def _is_there(before: Before) -> bool:
-    """Another one that has got its name since is not the same."""
-    with suppress(OSError):
-        return _HERE.identity(before.interface) == before.identity
-    return False
+def _name_now(before: Before) -> str | None:
+    """Its own, or what somebody has renamed it to; None: it is gone. Who has got its name since is another one."""
+    # By its number first: at boot, many come to be in one second. Back from a jail, it may have another number.
+    for name in (dict(socket.if_nameindex()).get(before.index), before.interface):
+        with suppress(OSError):
+            if name is not None and _HERE.identity(name) == before.identity:
+                return name
+    return None
 
 
 def _changes(before: Before) -> str:

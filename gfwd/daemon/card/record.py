@@ -23,13 +23,14 @@ _HERE: Final = this_system()
 class Before:
     """An interface as it was before. port: what the operator calls it. pid: whose change it was, for people.
 
-    identity: by which it is told from another one that gets its name later. features: those that are no longer asked
-    for, and whether they were at work.
+    identity: by which it is told from another one that gets its name later; index: by which it is found where it has
+    got another name itself. features: those that are no longer asked for, and whether they were at work.
     """
 
     port: str
     interface: str
     identity: int
+    index: int
     was_up: bool
     features: Mapping[str, bool]
     pid: int
@@ -59,7 +60,8 @@ class Record:
             before = Before(**its)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError("it is broken") from error
-        if {type(before.port), type(before.interface)} != {str} or {type(before.identity), type(before.pid)} != {int}:
+        numbers = (before.identity, before.index, before.pid)
+        if {type(before.port), type(before.interface)} != {str} or {*map(type, numbers)} != {int}:
             raise ValueError("it is broken")
         return before
 

@@ -50,7 +50,9 @@ def collectors_have_routes(asked: Asked, facts: Facts) -> Iterator[Finding]:
 
 
 def mtus_match(asked: Asked, facts: Facts) -> Iterator[Finding]:
-    """A datagram leaves as long as it came, and gfwd makes no fragments."""
+    """A datagram leaves as long as it came, and gfwd makes no fragments. No command mends it: what is longer than the
+    network behind an interface carries would be lost there, the host's own packets too.
+    """
     largest = max(facts.there(asked.inputs()), key=lambda each: each[1].link.mtu, default=None)
     if largest is None:
         return
@@ -60,8 +62,7 @@ def mtus_match(asked: Asked, facts: Facts) -> Iterator[Finding]:
             yield warning(
                 one.name,
                 f"its MTU of {interface.link.mtu} is smaller than that of {port}, {mtu}: longer datagrams are dropped "
-                "(too_big)",
-                advice.set_mtu(interface.link.name, mtu),
+                "(too_big); let them be the same, no larger than what all on either network carry",
             )
 
 

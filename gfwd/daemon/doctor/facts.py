@@ -144,7 +144,8 @@ class Netmap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The host. tables_error: why its interfaces cannot be told. xdp: None: a system without it.
+    """The host. tables_error: why its interfaces cannot be told. xdp: None: a system without it. bpf_errno: of opening
+    /dev/bpf, by which FreeBSD's neighbours are asked for; 0 where that works, and on Linux, which needs none.
 
     names: each collector's addresses, or why it has none. ways: to each of those addresses, by the ports asked for.
     """
@@ -155,6 +156,7 @@ class Facts:
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     xdp: Xdp | None = None
     netmap: Netmap = field(default_factory=Netmap)
+    bpf_errno: int = 0
     names: Mapping[Collector, Answer] = field(default_factory=dict)
     ways: Mapping[Address, NextHop | None] = field(default_factory=dict)
 

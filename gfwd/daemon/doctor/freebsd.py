@@ -1,22 +1,22 @@
 """What FreeBSD tells of itself. Nothing is changed, and what it does not tell stays unknown."""
 
 import ctypes
-import socket
+import errno
+import os
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from fcntl import ioctl
 from typing import Final
 
+from gfwd.daemon.card import freebsd as card
 from gfwd.daemon.doctor.facts import Interface, Program
 from gfwd.l2.kernel import InterfaceAddress, Link
 
-_SIOCGIFCAP = 0xC020691F  # sys/sockio.h
-_SIOCGIFGROUP = 0xC0286988
+_SIOCGIFGROUP = 0xC0286988  # sys/sockio.h
 _IFCAP_NETMAP = 0x100000  # net/if.h
 _NAME_BYTES = 16
 
-_CAPABILITIES: Final = struct.Struct("=16sII8x")  # struct ifreq: name, what it can, what it does
 _GROUPS: Final = struct.Struct("@16sIP8x")  # struct ifgroupreq: name, length of what follows, where
 
 # Of the groups that an interface is in, those of interfaces that are made of others (the names of their cloners).
@@ -32,14 +32,16 @@ class FreeBSDHost:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def interface(self, link: Link, addresses: Iterable[InterfaceAddress]) -> Interface:
-        can, does = _capabilities(link.name)
+        can = does = None
+        with suppress(OSError), card.kernel_socket() as kernel:
+            can, does = card.capabilities(kernel, link.name)
         groups = _groups(link.name)
         return Interface(
             link=link,
             addresses=tuple(addresses),
             kind=next((kind for kind in _MADE_OF_OTHERS if kind in groups), ""),
             has_native_netmap=None if can is None else bool(can & _IFCAP_NETMAP),
-            in_netmap_mode=None if does is None else bool(does & _IFCAP_NETMAP),
+            in_netmap_mode=None if does is None else bool(does & _IFCAP_NETMAP),  # native mode only
         )
 
     def xdp(self) -> None:
@@ -53,6 +55,13 @@ class FreeBSDHost:
     def netmap_users(self) -> tuple[Program, ...]:
         return ()  # who has a card's rings is known of the card itself
 
+    def bpf_errno(self) -> int:
+        try:
+            os.close(os.open("/dev/bpf", os.O_WRONLY))
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
     def _sysctl(self, name: str) -> int | None:
         """sysctlbyname(3), for a number."""
         value = ctypes.c_int()
@@ -63,17 +72,9 @@ class FreeBSDHost:
         return None if failed else value.value
 
 
-def _capabilities(name: str) -> tuple[int | None, int | None]:
-    """What it can do, and what it does. In native netmap mode it does so."""
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kernel:
-        _, can, does = _CAPABILITIES.unpack(ioctl(kernel, _SIOCGIFCAP, _CAPABILITIES.pack(name.encode(), 0, 0)))
-        return can, does
-    return None, None
-
-
 def _groups(name: str) -> tuple[str, ...]:
     """Asked twice: how many there are, and which."""
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kernel:
+    with suppress(OSError), card.kernel_socket() as kernel:
         _, length, _ = _GROUPS.unpack(ioctl(kernel, _SIOCGIFGROUP, _GROUPS.pack(name.encode(), 0, 0)))
         names = ctypes.create_string_buffer(length)
         ioctl(kernel, _SIOCGIFGROUP, _GROUPS.pack(name.encode(), length, ctypes.addressof(names)))

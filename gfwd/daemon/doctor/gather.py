@@ -30,6 +30,8 @@ class Host(Protocol):
 
     def netmap_users(self) -> tuple[Program, ...]: ...
 
+    def bpf_errno(self) -> int: ...
+
 
 def gather(asked: Asked) -> Facts:
     """All that the checks want to know. Raises GfwdError on a system that gfwd does not know."""
@@ -39,6 +41,7 @@ def gather(asked: Asked) -> Facts:
         cpus=_cpus(),
         xdp=host.xdp(),
         netmap=_netmap(host),
+        bpf_errno=host.bpf_errno(),
         names=names.look_up(asked.rules.collectors()) if asked.rules else {},
     )
     try:
@@ -47,6 +50,8 @@ def gather(asked: Asked) -> Facts:
             ways = _ways(kernel, asked, interfaces, found.names.values())
     except GfwdError as error:
         return replace(found, tables_error=str(error))
+    except OSError as error:
+        return replace(found, tables_error=f"the kernel does not tell of them: {error.strerror or error}")
     return replace(found, interfaces=interfaces, ways=ways)
 
 
@@ -94,8 +99,9 @@ def _interfaces(host: Host, kernel: Kernel, asked: Asked, its: Netmap) -> dict[s
 
     wanted = [one.name.interface for one in asked.ports] if asked.ports else links
     found = {name: look(name) for name in wanted if name in links}
-    for name in [other for its in found.values() if (other := its.other_end) is not None and other not in found]:
-        found[name] = look(name)
+    for name in [one.other_end for one in found.values()]:
+        if name in links and name not in found:  # one that has come since the links were read is not among them
+            found[name] = look(name)
     if its.errno == 0 and its.speaks_api:
         for one in asked.of_kind("netmap"):
             if one.name.interface in found:

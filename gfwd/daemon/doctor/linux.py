@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fcntl import ioctl
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,11 +43,15 @@ _AF_XDP = 44
 
 
 class LinuxHost:
-    """The network namespace that the calling thread is in."""
+    """The network namespace that the calling thread is in. Its interfaces are read when one is asked for."""
 
-    def __init__(self) -> None:
-        self._links = {int(message["index"]): message for message in _links()}
-        self._names = {index: str(message.get("IFLA_IFNAME")) for index, message in self._links.items()}
+    @cached_property
+    def _links(self) -> dict[int, Any]:
+        return {int(message["index"]): message for message in _links()}
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {index: str(message.get("IFLA_IFNAME")) for index, message in self._links.items()}
 
     def interface(self, link: Link, addresses: Iterable[InterfaceAddress]) -> Interface:
         message = self._links.get(link.index)
@@ -80,6 +85,9 @@ class LinuxHost:
 
     def netmap_users(self) -> tuple[Program, ...]:
         return tuple(dict.fromkeys(_program(file) for file in _open_files("/dev/netmap")))
+
+    def bpf_errno(self) -> int:
+        return 0
 
     def _lower(self, index: int) -> tuple[str, ...]:
         members = [self._names[number] for number, its in self._links.items() if its.get("IFLA_MASTER") == index]

@@ -9,23 +9,27 @@ from gfwd.config.values import port
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "interface"),
+    ("text", "name", "interface", "rings"),
     [
-        ("xdp:eth0", PortName("xdp", "eth0"), "eth0"),
-        ("xdp:eth0.100", PortName("xdp", "eth0.100"), "eth0.100"),
-        ("netmap:ix0", PortName("netmap", "netmap:ix0"), "ix0"),
-        ("netmap:ix0*", PortName("netmap", "netmap:ix0", True), "ix0"),
-        ("netmap:ix0-1", PortName("netmap", "netmap:ix0-1"), "ix0"),
-        ("netmap:ix0-0-3", PortName("netmap", "netmap:ix0-0-3"), "ix0"),
-        ("netmap:x{1", PortName("netmap", "netmap:x{1"), None),
-        ("netmap:x}1", PortName("netmap", "netmap:x}1"), None),
-        ("vale0:a", PortName("vale", "vale0:a"), None),
+        ("xdp:eth0", PortName("xdp", "eth0"), "eth0", None),
+        ("xdp:eth0-1", PortName("xdp", "eth0-1"), "eth0-1", None),
+        ("xdp:eth0.100", PortName("xdp", "eth0.100"), "eth0.100", None),
+        ("netmap:ix0", PortName("netmap", "netmap:ix0"), "ix0", None),
+        ("netmap:ix0*", PortName("netmap", "netmap:ix0", True), "ix0", None),
+        ("netmap:ix0-1", PortName("netmap", "netmap:ix0-1"), "ix0", range(1, 2)),
+        ("netmap:ix0-0-3", PortName("netmap", "netmap:ix0-0-3"), "ix0", range(4)),
+        ("netmap:ix0-0-3*", PortName("netmap", "netmap:ix0-0-3", True), "ix0", range(4)),
+        ("netmap:x{1", PortName("netmap", "netmap:x{1"), None, None),
+        ("netmap:x}1", PortName("netmap", "netmap:x}1"), None, None),
+        ("vale0:a", PortName("vale", "vale0:a"), None, None),
+        ("vale0:a-1", PortName("vale", "vale0:a-1"), None, None),
     ],
 )
-def test_names(text, name, interface):
+def test_names(text, name, interface, rings):
     assert port(text) == name
     assert str(name) == text
     assert name.interface == interface
+    assert name.rings == rings
 
 
 @pytest.mark.parametrize(

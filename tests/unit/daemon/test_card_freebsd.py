@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import struct
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ VLAN_MTU, NETMAP, TXTLS_RTLMT = 0x8, 0x100000, 0x80000000
 OTHERS = VLAN_MTU | NETMAP | TXTLS_RTLMT
 UP, PROMISC, MONITOR = 0x1, 0x100, 0x40000
 EPOCH = 1_000_000
+INDEX = 3
 
 Drive = Callable[[int, int], int]
 """What is on, and what is asked for → what is on then; or OSError."""
@@ -89,6 +91,8 @@ def use(monkeypatch, tmp_path):
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
         monkeypatch.setattr(freebsd, "FOLDER", tmp_path / "gfwd")
         monkeypatch.setattr(freebsd, "ioctl", card.ioctl)
+        monkeypatch.setattr(socket, "if_nametoindex", lambda _: INDEX)
+        monkeypatch.setattr(socket, "if_nameindex", lambda: [(INDEX, "in0")])
         monkeypatch.setattr(order, "_HERE", freebsd)
         monkeypatch.setattr(record, "_HERE", freebsd)
         return card

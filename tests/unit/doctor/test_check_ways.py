@@ -48,7 +48,7 @@ def test_mtus_that_differ(xdp):
     xdp.change("out0", mtu=1_400)
     wanted = [
         "xdp:out0: warning: its MTU of 1400 is smaller than that of xdp:in0, 1500: longer datagrams are dropped "
-        "(too_big); mend it: ip link set dev out0 mtu 1500"
+        "(too_big); let them be the same, no larger than what all on either network carry"
     ]
     assert xdp.lines() == wanted
     xdp.ask(rules=None)
@@ -56,6 +56,13 @@ def test_mtus_that_differ(xdp):
     assert xdp.lines() == wanted
     xdp.change("out0", mtu=1_600)
     assert xdp.lines() == []
+
+
+def test_no_command_makes_an_mtu_larger(xdp):
+    """The network behind it may not carry that; and AF_XDP may not take what it would be."""
+    xdp.change("in0", mtu=9_000)
+    mends = {finding.what: finding.mend for finding in xdp.findings()}
+    assert mends == {"xdp:in0": "ip link set dev in0 mtu 3000", "xdp:out0": None}
 
 
 def test_an_mtu_of_a_port_that_no_collector_is_behind(xdp):
