@@ -34,8 +34,8 @@ def add(subparsers: Any) -> None:
         description="Compares where datagrams go by two rules files, for every source and every port. How the rules "
         "are written plays no part. Exit status: 0 no difference; 1 differences; 2 trouble.",
     )
-    parser.add_argument("old", metavar="OLD", help="the rules file as it was")
-    parser.add_argument("new", metavar="NEW", help="the rules file as it will be")
+    parser.add_argument("old", metavar="OLD", help="the rules file as it was, or a gfwd.toml")
+    parser.add_argument("new", metavar="NEW", help="the rules file as it will be, or a gfwd.toml")
     parser.add_argument(
         "--traffic",
         metavar="F.pcap",
@@ -58,10 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from gfwd.rules import classic
     from gfwd.rules.diff import Comparison
 
-    old, new = classic.load(arguments.old), classic.load(arguments.new)
+    old, new = _load(arguments.old), _load(arguments.new)
     comparison = Comparison(old, new, arguments.listen or ALL_PORTS)
     shown = sys.maxsize if arguments.all else _SHOWN
     if arguments.listen is None:
@@ -74,6 +73,14 @@ def _answer(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(old, new, differences, shown)))
     return 1 if differences else 0
+
+
+def _load(path: str) -> RuleSet:
+    """The rules in a gfwd.toml, or of a rules file."""
+    from gfwd.config import reading
+    from gfwd.rules import classic
+
+    return reading.load(path).rules if path.endswith(".toml") else classic.load(path)
 
 
 def _answer_for_traffic(

@@ -38,7 +38,9 @@ def add(subparsers: Any) -> None:
         nargs="+",
         help="an exporter's address and the port it sends to: 10.2.2.3:514 or [2001:db8::3]:514",
     )
-    parser.add_argument("--rules", metavar="FILE", required=True, help="the rules file")
+    file = parser.add_mutually_exclusive_group(required=True)
+    file.add_argument("-c", "--config", metavar="FILE", help="the gfwd.toml")
+    file.add_argument("--rules", metavar="FILE", help="the rules file")
     parser.add_argument(
         "--listen",
         metavar="PORTS",
@@ -57,12 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _answer(arguments: argparse.Namespace) -> int:
     from gfwd.daemon.explain import copies, look_up
-    from gfwd.rules import classic
     from gfwd.rules.explain import explain
     from gfwd.rules.listen import named_ports
 
-    ruleset = classic.load(arguments.rules)
-    listen = arguments.listen or named_ports(ruleset)
+    ruleset, configured = options.ruleset(arguments)
+    listen = arguments.listen or configured or named_ports(ruleset)
     ranked = ruleset.ranked()
     explanations = [explain(ranked, source, port) for source, port in arguments.datagrams]
     answers = look_up(explanations)

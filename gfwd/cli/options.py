@@ -12,6 +12,7 @@ from gfwd.rules.model import LAST_PORT, Address
 
 if TYPE_CHECKING:
     from gfwd.config.model import Config
+    from gfwd.rules.model import Ports, RuleSet
 
 _T = TypeVar("_T")
 
@@ -91,6 +92,17 @@ def config(arguments: argparse.Namespace, command: str) -> "Config":
         cpus=arguments.cpu,
         control=getattr(arguments, "control", None),
     )
+
+
+def ruleset(arguments: argparse.Namespace) -> tuple["RuleSet", "Ports | None"]:
+    """The rules of -c or --rules, and what the former says of `listen`. Raises ConfigError."""
+    from gfwd.config import reading
+    from gfwd.rules import classic
+
+    if arguments.config is None:
+        return classic.load(arguments.rules), None
+    its = reading.load(arguments.config)
+    return its.rules, its.listen
 
 
 def refuse_beside_config(arguments: argparse.Namespace, command: str) -> None:

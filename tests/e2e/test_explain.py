@@ -283,3 +283,35 @@ def test_captures_of_every_kind(run, write):
         if done.stdout:
             assert json.loads(done.stdout)["datagrams"] == json.loads(ledger.stdout)["forwarded"]
         assert done.stderr == ledger.stderr
+
+
+TOML = """\
+listen = "514"
+ports.both = ["xdp:eth0"]
+[[rule]]
+source = "10.2.2.0/24"
+ports = "*"
+collectors = ["%s"]
+priority = "A"
+"""
+
+
+def test_explain_by_a_configuration(run, tmp_path):
+    path = tmp_path / "gfwd.toml"
+    path.write_text(TOML % "192.0.2.1")
+    done = run("explain", "10.2.2.3:514", "10.2.2.3:515", "-c", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"wins  {path}:3  10.2.2.0/24 * 192.0.2.1 A" in done.stdout and "sent  to 192.0.2.1:514" in done.stdout
+    assert "does not listen on port 515, but on 514" in done.stdout
+    assert run("explain", "10.2.2.3:514", "-c", path, "--rules", path).returncode == 2
+
+
+def test_diff_of_configurations(run, tmp_path):
+    """Either may be a rules file."""
+    old, new = tmp_path / "old.toml", tmp_path / "new.rules"
+    old.write_text(TOML % "192.0.2.1")
+    new.write_text("10.2.2.0/24 * 192.0.2.1 B\n")
+    assert run("diff", old, new).returncode == 0
+    new.write_text("10.2.2.0/25 * 192.0.2.1 B\n")
+    done = run("diff", old, new)
+    assert done.returncode == 1 and "10.2.2.128/25 to *" in done.stdout and f"{old}:3" in done.stdout
