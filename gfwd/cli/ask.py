@@ -63,7 +63,7 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _path(arguments: argparse.Namespace) -> Path:
-    if arguments.control is not None:
+    if getattr(arguments, "control", None) is not None:
         return Path(arguments.control)
     from gfwd.config import reading
     from gfwd.errors import UsageError
@@ -72,6 +72,11 @@ def _path(arguments: argparse.Namespace) -> Path:
     if path is None:
         raise UsageError(f'{arguments.config}: error: it names no control socket: control = "/var/run/gfwd/control"')
     return Path(path)
+
+
+def ask_one(arguments: argparse.Namespace, question: dict[str, Any]) -> Any:
+    """For other commands that have -c. Raises GfwdError."""
+    return _ask(arguments, question, _SOON_S)
 
 
 def _ask(arguments: argparse.Namespace, question: dict[str, Any], seconds: float) -> Any:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from gfwd.cli import options
 from gfwd.cli.answer import answering
 from gfwd.config import values
+from gfwd.errors import UsageError
 from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import Ports, Rule, holds_port, ports_text
 
 if TYPE_CHECKING:  # the core is only loaded once all arguments are known to be right
     from gfwd.daemon.explain import Copy
+    from gfwd.daemon.report import WayReport
     from gfwd.rules.explain import Explanation, Miss
 
 _SHOWN = 20
@@ -47,6 +49,9 @@ def add(subparsers: Any) -> None:
         type=options.value(values.listen),
         help="UDP ports that are gfwd's: 514,2055,9990-9999 or all (default: those that the rules name)",
     )
+    parser.add_argument(
+        "--live", action="store_true", help="ask the gfwd that runs by this gfwd.toml for next hops and their MACs"
+    )
     parser.add_argument("--all", action="store_true", help=f"all rules that lose, and not only the first {_SHOWN}")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each datagram")
     parser.set_defaults(run=run)
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from gfwd.daemon.explain import copies, look_up
+    from gfwd.daemon.explain import copies, look_up, on_their_ways
     from gfwd.rules.explain import explain
     from gfwd.rules.listen import named_ports
 
@@ -67,14 +72,28 @@ def _answer(arguments: argparse.Namespace) -> int:
     ranked = ruleset.ranked()
     explanations = [explain(ranked, source, port) for source, port in arguments.datagrams]
     answers = look_up(explanations)
+    ways = _ways(arguments) if arguments.live else None
     for number, explanation in enumerate(explanations):
         sent = copies(explanation, answers)
+        if ways is not None:
+            sent = on_their_ways(sent, ways)
         if arguments.json:
             print(json.dumps(_as_json(explanation, sent, ruleset.path, listen)))
         else:
             shown = sys.maxsize if arguments.all else _SHOWN
             print("\n" * bool(number) + "\n".join(_lines(explanation, sent, ruleset.path, listen, shown)))
     return 0 if all(explanation.winner for explanation in explanations) else 1
+
+
+def _ways(arguments: argparse.Namespace) -> "dict[str, WayReport]":
+    """By address. Raises GfwdError."""
+    from gfwd.cli.ask import ask_one
+    from gfwd.daemon.report import WayReport
+
+    if arguments.config is None:
+        raise UsageError("gfwd explain: error: --live takes -c, the gfwd.toml that names the control socket")
+    found = (WayReport(**way) for way in ask_one(arguments, {"do": "ways"}))
+    return {way.address: way for way in found}
 
 
 # ---- for people ----
@@ -115,6 +134,9 @@ def _winner(explanation: "Explanation", sent: Sequence["Copy"], path: str) -> It
             yield "no copy", f"to {copy.collector}", f"{copy.why} ({copy.drop})", ""
         else:
             yield "sent", f"to {_point(str(copy.address), copy.port)}", ", also ".join(named), ""
+        if copy.way is not None and copy.way.next_hop is not None:
+            mac = f", {copy.way.mac}" if copy.way.mac else ""
+            yield "", f"by {copy.way.port}", f"next hop {copy.way.next_hop}{mac}", copy.way.state or ""
 
 
 def _losers(explanation: "Explanation", path: str, shown: int) -> Iterator[Row]:

@@ -1,10 +1,11 @@
 """What would leave for the collectors of a rule: names are looked up, and a plan's own choice of addresses is made."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gfwd.daemon import names
+from gfwd.daemon.report import WayReport
 from gfwd.plan.blueprint import Hop, Route
 from gfwd.rules.explain import Explanation
 from gfwd.rules.model import Address, Collector, Rule
@@ -15,7 +16,7 @@ class Copy:
     """One copy of a datagram.
 
     addresses: those that the collector has. address, port: where the copy goes. drop: the drop cause, where none would
-    leave; why: the same for people. next_hop, mac, health: what only a running gfwd knows; None without one.
+    leave; why: the same for people. way: what only a gfwd that runs knows; None without one.
     """
 
     collector: Collector
@@ -24,17 +25,10 @@ class Copy:
     port: int
     drop: str | None = None
     why: str | None = None
-    next_hop: Address | None = None
-    mac: bytes | None = None
-    health: str | None = None
+    way: WayReport | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As an object of JSON, without what only a running gfwd knows where there is none."""
-        known = {
-            "next_hop": self.next_hop and str(self.next_hop),
-            "mac": self.mac and self.mac.hex(":"),
-            "health": self.health,
-        }
         return {
             "collector": str(self.collector),
             "addresses": [str(address) for address in self.addresses],
@@ -42,7 +36,7 @@ class Copy:
             "port": self.port,
             "drop": self.drop,
             "why": self.why,
-            **{name: value for name, value in known.items() if value is not None},
+            **({} if self.way is None else {"way": self.way._asdict()}),
         }
 
 
@@ -58,6 +52,25 @@ def copies(explanation: Explanation, answers: Mapping[Collector, names.Answer]) 
     if rule is None:
         return []
     return [_copy(rule, collector, explanation, answers[collector]) for collector in rule.collectors]
+
+
+def on_their_ways(sent: Iterable[Copy], ways: Mapping[str, WayReport]) -> list[Copy]:
+    """The copies with what a gfwd that runs knows of the ways, by address. One that it does not know, it does not send
+    to: it runs by other rules.
+    """
+    found = []
+    for copy in sent:
+        way = ways.get(str(copy.address))
+        if copy.drop is not None or copy.address is None:
+            found.append(copy)
+        elif way is None:
+            why = "the gfwd that runs has other rules, and does not send there; gfwd reload has it read these"
+            found.append(replace(copy, drop="not_loaded", why=why))
+        elif way.next_hop is None:
+            found.append(replace(copy, way=way, drop="no_collector", why="no route leaves by a port of gfwd's"))
+        else:
+            found.append(replace(copy, way=way))
+    return found
 
 
 def _copy(rule: Rule, collector: Collector, explanation: Explanation, answer: names.Answer) -> Copy:

@@ -14,7 +14,7 @@ from gfwd.daemon.accounts import Accounts, Assignment
 from gfwd.daemon.keep_up import keeps_up
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port, Say
-from gfwd.daemon.report import NeighbourReport, PortReport, Report
+from gfwd.daemon.report import NeighbourReport, PortReport, Report, WayReport
 from gfwd.daemon.ways import Ways, no_way_by
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
@@ -331,6 +331,19 @@ class Forwarder:
                 if slot in used
             ),
         )
+
+    def ways(self) -> list[WayReport]:
+        """The ways to all addresses of collectors."""
+        hops = {slot: hop for hop, slot in self._ways.slots.items()}
+        found = []
+        for address, hop in self._now().found.items():
+            if hop is None:
+                found.append(WayReport(str(address), None, None, None, None))
+                continue
+            neighbour = hops[hop.neighbour]
+            its = self._neighbour_report(hop.neighbour, self._by_number[neighbour.port], neighbour.address)
+            found.append(WayReport(str(address), its.address, its.port, its.mac, its.state))
+        return found
 
     def _port_report(self, port: Port) -> PortReport:
         counts = self._core.xdp(port.number) if port.name.kind == "xdp" else None

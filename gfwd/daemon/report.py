@@ -36,6 +36,19 @@ class NeighbourReport(NamedTuple):
     state: str
 
 
+class WayReport(NamedTuple):
+    """The way to an address of a collector: the neighbour that gets its copies, and the port that they leave by.
+
+    None where no route leaves by a port of ours. state: of the neighbour.
+    """
+
+    address: str
+    next_hop: str | None
+    port: str | None
+    mac: str | None
+    state: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The ledgers, and what stands beside them."""

@@ -102,6 +102,8 @@ class Service:
             reply(self._render(report) if question.get("text") else {**self._about(), **report.as_json()})
         elif do == "neighbours":
             reply([neighbour._asdict() for neighbour in self._forwarder.report().neighbours])
+        elif do == "ways":
+            reply([way._asdict() for way in self._forwarder.ways()])
         elif do == "reload":
             self._ask_for_reload(reply, dry_run=bool(question.get("dry_run")))
         elif do == "stop":

@@ -190,8 +190,13 @@ priority = "A"
     live.wait_for("forwarding from")
     assert site.forwards(b"one")
     assert json.loads(run("status", "-c", path, "--json").stdout)["forwarded"] == 1
+    mac = site.near.mac("c0").hex(":")
+    told = run("explain", "10.0.0.2:514", "-c", path, "--live")
+    assert told.returncode == 0 and f"next hop 10.1.0.2, {mac}  ready" in told.stdout, told.stdout
     site.near.address("c0", "10.1.0.3/24")
     path.write_text(text.replace("10.1.0.2", "10.1.0.3"))
+    told = run("explain", "10.0.0.2:514", "-c", path, "--live")
+    assert "the gfwd that runs has other rules" in told.stdout
     assert run("reload", "-c", path).returncode == 0
     assert site.forwards(b"two") and site.collector.arrived()[-1].destination == "10.1.0.3"
     path.write_text(text.replace("xdp:out0", "xdp:in0"))

@@ -1,10 +1,9 @@
 """Copies of one datagram, with the addresses that names turned out to have."""
 
-from dataclasses import replace
-
 import pytest
 
-from gfwd.daemon.explain import Copy, copies
+from gfwd.daemon.explain import Copy, copies, on_their_ways
+from gfwd.daemon.report import WayReport
 from gfwd.native.core import DROP_CAUSES
 from gfwd.rules.classic import parse
 from gfwd.rules.explain import explain
@@ -49,9 +48,13 @@ def test_without_a_rule_there_is_no_copy():
 
 def test_what_only_a_running_gfwd_knows_is_left_out():
     one = copy("*", HOST4, (FOUR,))
-    known = {"next_hop", "mac", "health"}
-    assert not known & one.as_json().keys()
-    told = replace(one, next_hop=FOUR, mac=bytes(6), health="up").as_json()
-    assert {name: told[name] for name in known} == {
-        "next_hop": "10.2.2.40", "mac": "00:00:00:00:00:00", "health": "up",
-    }  # fmt: skip
+    assert "way" not in one.as_json()
+    way = WayReport(str(FOUR), "10.2.2.254", "xdp:out0", "02:00:00:00:00:01", "ready")
+    assert on_their_ways([one], {str(FOUR): way})[0].as_json()["way"] == way._asdict()
+
+
+def test_a_running_gfwd_may_know_better():
+    one = copy("*", HOST4, (FOUR,))
+    assert on_their_ways([one], {})[0].drop == "not_loaded"
+    nowhere = WayReport(str(FOUR), None, None, None, None)
+    assert on_their_ways([one], {str(FOUR): nowhere})[0].drop == "no_collector"
