@@ -248,8 +248,13 @@ class Forwarder:
             self._to_follow = now
         elif any(isinstance(change, RoutesChanged) for change in changes) and self._to_follow is None:
             self._to_follow = max(now, self._followed + _ROUTES_S)
+        trouble: GfwdError | None = None
         if self._to_follow is not None and self._to_follow <= now:
-            self.follow_routes()  # before anything is said of a link, so that who hears of it can rely on its routes
+            # Before anything is said of a link, so that who hears of it can rely on its routes.
+            try:
+                self.follow_routes()
+            except GfwdError as error:
+                trouble = error  # the rest of what has come must not be lost for it
         for port, before, link in links:
             self._tell_of_link(port, before, link)
         for change in changes:
@@ -259,6 +264,8 @@ class Forwarder:
                 self._neighbours.punted(record, now)
         self._neighbours.advance(now)
         self._release()
+        if trouble is not None:
+            raise trouble
 
     def _news_of_links(self, change: Change) -> Iterator[tuple[Port, Link, Link | None]]:
         """Our ports whose links have changed, with what they were before and what they are now; None: gone."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from gfwd.errors import GfwdError
 from gfwd.l2 import arp
 from gfwd.l2.errors import FrameError
 from gfwd.l2.kernel import (
@@ -25,10 +26,8 @@ from gfwd.l2.kernel import (
 )
 from gfwd.l2.neighbour import Action, Ask, Neighbour, State, Tell, Timing
 from gfwd.native.core import NeighbourState, Record
-from gfwd.rules.model import Address
+from gfwd.rules.model import Address, Family
 
-KERNEL_TIMING = Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
-"""The kernel asks three times itself (mcast_solicit, ucast_solicit), in about 3 s, and says what came of it."""
 WIRE_TIMING = Timing()
 
 _STATES = {
@@ -52,11 +51,13 @@ class Asker(Protocol):
     @property
     def place(self) -> Place: ...
 
-    @property
-    def timing(self) -> Timing: ...
+    def timing_of(self, address: Address) -> Timing: ...
 
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
-        """Ask the one that had this MAC, or everyone (None). Returns what is known of it already, if anything."""
+        """Ask the one that had this MAC, or everyone (None). Returns what is known of it already, if anything.
+
+        Raises GfwdError where nobody can be asked.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,13 @@ class KernelAsker:
 
     kernel: Kernel
     index: int
-    timing: Timing = KERNEL_TIMING
 
     @property
     def place(self) -> Place:
         return Place("interface", self.index)
+
+    def timing_of(self, address: Address) -> Timing:
+        return self.kernel.timing(address)
 
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
         return self.kernel.ask(self.index, address)
@@ -93,6 +96,9 @@ class WireAsker:
     @property
     def place(self) -> Place:
         return Place("port", self.port)
+
+    def timing_of(self, address: Address) -> Timing:
+        return self.timing
 
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
         """A question that finds no room is lost like one on the wire. ARP knows IPv4 only: IPv6 has FAILED at once."""
@@ -153,6 +159,7 @@ class Neighbours:
         self._slots: dict[int, _Slot] = {}
         self._numbers: dict[tuple[Place, Address], int] = {}
         self._due: list[tuple[float, int]] = []  # heap of deadlines; those that have moved on are still in it
+        self._troubles: dict[tuple[Place, Family], str] = {}  # why nobody can be asked there
 
     def follow_wires(self, wires: Iterable[WireAsker]) -> None:
         """The ports without a host stack, with the addresses that we have there now."""
@@ -167,7 +174,7 @@ class Neighbours:
             current.asker, current.port = asker, port
             return
         self.forget(slot)
-        self._slots[slot] = new = _Slot(Neighbour(asker.timing, self._random), address, asker, port)
+        self._slots[slot] = new = _Slot(Neighbour(asker.timing_of(address), self._random), address, asker, port)
         self._numbers[asker.place, address] = slot
         self._do(slot, new, new.machine.wanted(now), now)
 
@@ -283,7 +290,16 @@ class Neighbours:
         its.queued = deadline
 
     def _ask(self, slot: int, its: _Slot, question: Ask, now: float) -> None:
-        known = its.asker.ask(its.address, question.mac)
+        at = its.asker.place, its.address.family
+        try:
+            known = its.asker.ask(its.address, question.mac)
+        except GfwdError as error:
+            # It counts as a question without an answer, and the next one may find a way again.
+            if str(error) not in self._troubles.values():
+                self._say(str(error))
+            self._troubles[at] = str(error)
+            return
+        self._troubles.pop(at, None)
         if known is None:
             return
         # What was known before is an answer only where we know nothing, or where nobody need be asked.

@@ -27,7 +27,7 @@ class NextHop(NamedTuple):
 class Router(Protocol):
     """Somebody who knows the routes (l2.kernel.Kernel)."""
 
-    def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]: ...
+    def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]: ...
 
 
 def no_way_by(ports: Iterable[object]) -> str:
@@ -85,8 +85,7 @@ class Ways:
         return Hop(destination, hop.port, slot)
 
     def _next_hop(self, destination: Address, fixed: Collection[Address]) -> NextHop | None:
-        routes = [route for index in self._routed for route in self._router.routes_to(destination, index)]
-        hop = next_hop(routes, destination, self._out)
+        hop = next_hop(self._router.routes_to(destination, self._routed), destination, self._out)
         if hop is not None:
             return NextHop(self._out[hop.interface], hop.address)
         # Whoever names its MAC says that it is on the wire, and needs no route to say so. With several, which one?

@@ -1,8 +1,8 @@
 """FreeBSD's tables: interfaces, their addresses, routes and neighbours, and the news of them.
 
-The tables come by sysctl(3), all of one at a time; routes are asked for one by one through a routing socket (route(4)).
-That socket's news only say which table to look at again. Of ARP it says nothing at all, so neighbours are also looked
-at once a second, and soon after a question.
+The tables come by sysctl(3), all of one at a time; routes are asked for one by one (routing_socket.py). The news only
+say which table to look at again. Of ARP there are none at all, so neighbours are also looked at once a second, and soon
+after a question.
 
 The kernel has no request to resolve a neighbour. For IPv4 we send the ARP request ourselves (bpf(4)), in the kernel's
 name: it takes the answer as its own, and the entry's new time to live shows that there was one. For IPv6 a packet to
@@ -15,13 +15,13 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fcntl import ioctl
-from itertools import count
+from functools import cache
 from struct import Struct, pack
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gfwd.errors import GfwdError
 from gfwd.l2 import arp, rtsock
@@ -34,13 +34,15 @@ from gfwd.l2.kernel import (
     LinkChange,
     NeighbourChange,
     RoutesChanged,
+    in_plain_words,
     sender,
 )
+from gfwd.l2.neighbour import Timing
 from gfwd.l2.routes import Route
+from gfwd.l2.routing_socket import RoutingSocket, Table
 from gfwd.rules.model import Address
 
 _AF_ROUTE = 17  # sys/socket.h
-_SO_RERROR = 0x20000  # sys/socket.h: news that found no room show as ENOBUFS (from 13.1 on)
 _CTL_NET = 4  # sys/sysctl.h
 _NET_RT_FLAGS = 2  # sys/socket.h
 _NET_RT_IFLIST = 3
@@ -60,18 +62,14 @@ _ND_STATES: Final = {  # netinet6/nd6.h
     3: EntryState.PROBED,  # ND6_LLINFO_DELAY
     4: EntryState.PROBED,  # ND6_LLINFO_PROBE
 }
-_OF_ROUTES: Final = {rtsock.ADD, rtsock.DELETE, rtsock.CHANGE, rtsock.NEWADDR, rtsock.DELADDR}
+_IS_GONE: Final = {errno.EINVAL, errno.ENXIO}  # of an entry, or of its interface
 _ECHO_REQUEST: Final = bytes((128, 0, 0, 0, 0, 0, 0, 0))  # RFC 4443 §4.1; the kernel fills in the checksum
 
 _LOOK_MS = 1_000  # from one look at the neighbours to the next
-_SOON_MS = 20  # while a question is open
+_SOON_MS = 20  # while a question is open …
+_SOON_MOST = 10  # … but at least so many times as long as a look takes
 _SOON_S = 1.0  # after that, the usual look is often enough
 _EVERY_SO_OFTEN, _SOON = 1, 2  # the timers' numbers
-_READ_BYTES = 65_536
-_READS_MOST = 256
-_ANSWER_S = 1.0
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Key(NamedTuple):
@@ -80,7 +78,7 @@ class _Key(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """An entry of a neighbour table. expire: changes whenever the neighbour has answered."""
+    """An entry of a neighbour table. expire: changes whenever the neighbour has answered; 0 where that is not known."""
 
     mac: bytes | None
     state: EntryState
@@ -90,29 +88,33 @@ class _Entry(NamedTuple):
 class FreeBSDKernel(Kernel):
     """The tables of this system, or of the jail with a network stack of its own."""
 
+    @in_plain_words()
     def __init__(self) -> None:
-        self._seq = count(1)
-        self._news = socket.socket(_AF_ROUTE, socket.SOCK_RAW, 0)
-        self._news.setblocking(False)
-        with suppress(OSError):
-            self._news.setsockopt(socket.SOL_SOCKET, _SO_RERROR, 1)
+        self._routing = RoutingSocket()
+        self._ipv6 = _ipv6()
         self._bell = select.kqueue()
-        self._bell.control([select.kevent(self._news, select.KQ_FILTER_READ, select.KQ_EV_ADD)], 0)
+        self._bell.control([select.kevent(self._routing, select.KQ_FILTER_READ, select.KQ_EV_ADD)], 0)
         self._ring(_EVERY_SO_OFTEN, _LOOK_MS, select.KQ_EV_ADD)
         self._found: list[Change] = []
         self._open: dict[_Key, float] = {}  # questions, and when they were asked
+        self._asked: dict[_Key, _Entry] = {}  # entries as they were at the last question for each
+        self._look_s = 0.0  # what the last look at the neighbours took
         self._links = {link.index: link for link in self.links()}
-        self._entries = _table()
+        self._entries = self._table()
 
     def close(self) -> None:
         self._bell.close()
-        self._news.close()
+        self._routing.close()
+        if self._ipv6 is not None:
+            self._ipv6.close()
 
     # ---- tables ----
 
+    @in_plain_words()
     def links(self) -> tuple[Link, ...]:
         return tuple(_link(message) for message in _interfaces() if isinstance(message, rtsock.Interface))
 
+    @in_plain_words()
     def addresses(self, index: int) -> tuple[InterfaceAddress, ...]:
         return tuple(
             InterfaceAddress(message.address, message.length)
@@ -120,33 +122,47 @@ class FreeBSDKernel(Kernel):
             if isinstance(message, rtsock.InterfaceAddress) and message.address is not None
         )
 
-    def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]:
+    def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]:
         """The kernel names the one route that it would take, by whichever interface."""
-        answer = self._route(destination)
-        if answer is None or answer.index != index or answer.destination is None:
+        answer = self._routing.route(destination) if interfaces else None
+        if self._routing.heard:
+            self._look_soon()  # the news have been read, and ring no more
+        if answer is None or answer.index not in interfaces or answer.destination is None:
             return ()
         if answer.flags & (rtsock.RTF_REJECT | rtsock.RTF_BLACKHOLE):
             return ()
-        return (Route(answer.destination, answer.gateway, index, 0),)
+        return (Route(answer.destination, answer.gateway, answer.index, 0),)
 
+    @in_plain_words()
     def neighbours(self) -> tuple[NeighbourChange, ...]:
-        return tuple(_change(key, entry) for key, entry in _table().items())
+        return tuple(_change(key, entry) for key, entry in self._table().items())
 
-    def _route(self, destination: Address) -> rtsock.Route | None:
-        seq = next(self._seq)
-        with socket.socket(_AF_ROUTE, socket.SOCK_RAW, 0) as question:
-            question.settimeout(_ANSWER_S)
-            try:
-                question.send(rtsock.get(destination, seq))
-                while True:  # it hears all other news too
-                    for message in rtsock.messages(question.recv(_READ_BYTES)):
-                        if isinstance(message, rtsock.Route) and (message.pid, message.seq) == (os.getpid(), seq):
-                            return message
-            except OSError:  # ESRCH: there is no route
-                return None
+    def _table(self) -> dict[_Key, _Entry]:
+        """Both neighbour tables. Raises OSError."""
+        found: dict[_Key, _Entry] = {}
+        for number, family in rtsock.FAMILIES.items():
+            for message in rtsock.messages(_sysctl(_CTL_NET, _AF_ROUTE, 0, number, _NET_RT_FLAGS, rtsock.RTF_LLDATA)):
+                if isinstance(message, rtsock.Route) and message.destination is not None:
+                    key = _Key(message.index, Address(family, message.destination.value))
+                    found[key] = self._entry(key, message)
+        return found
+
+    def _entry(self, key: _Key, message: rtsock.Route) -> _Entry:
+        mac = message.mac or None
+        if message.flags & rtsock.RTF_STATIC:
+            return _Entry(mac, EntryState.FIXED, 0)
+        if key.address.family == 6 and self._ipv6 is not None:
+            return _Entry(mac, _nd_state(self._ipv6, key), 0)
+        # How long ago it was confirmed, the table does not say.
+        return _Entry(mac, EntryState.ASKED if mac is None else EntryState.STALE, message.expire)
 
     # ---- neighbours ----
 
+    def timing(self, address: Address) -> Timing:
+        """For IPv4, a question is one frame of ours, which may get lost."""
+        return Timing() if address.family == 4 else super().timing(address)
+
+    @in_plain_words()
     def ask(self, index: int, address: Address) -> NeighbourChange | None:
         key = _Key(index, address)
         known = self._entries.get(key)
@@ -156,29 +172,36 @@ class FreeBSDKernel(Kernel):
         if known is not None and (address.family, known.state) == (6, EntryState.CONFIRMED):
             # The kernel has heard of it within the last half minute, and will not ask again before that is over.
             self._found.append(_change(key, known))
-        try:
-            was_asked = self._ask_arp(index, address) if address.family == 4 else _send_echo(index, address)
-        except PermissionError as error:
-            raise GfwdError(f"neighbours: error: {error.strerror}; run it as root") from error
-        except OSError:
-            was_asked = False
-        if not was_asked:
+        if not (self._ask_arp(index, address) if address.family == 4 else _send_echo(index, address)):
             return _change(key, _Entry(None, EntryState.FAILED, 0))
         self._open[key] = time.monotonic()
-        self._ring(_SOON, _SOON_MS, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
-        return before
+        self._look_soon()
+        return None if known is None or self._is_silent(key, known) else before
+
+    def _is_silent(self, key: _Key, known: _Entry) -> bool:
+        """Whether it has not answered the question before: the kernel keeps one that is gone for 20 minutes."""
+        is_silent = known.expire != 0 and self._asked.get(key) == known
+        self._asked[key] = known
+        return is_silent
 
     def _ask_arp(self, index: int, address: Address) -> bool:
-        """False: the interface has no IPv4 address, or is not Ethernet. Raises OSError."""
+        """False: there is no asking there, as without an IPv4 address, or where it is not Ethernet. Raises GfwdError
+        where nobody can be asked.
+        """
         link = self._links.get(index)
         own = sender(self.addresses(index), address)
         if own is None or link is None or len(link.mac) != _MAC_BYTES:
             return False
         frame = arp.build(arp.request(link.mac, own, address))
-        with open("/dev/bpf", "wb", buffering=0) as wire:
-            ioctl(wire, _BIOCSHDRCMPLT, pack("I", 1))  # the frame's header is whole
-            ioctl(wire, _BIOCSETIF, pack("16s16x", link.name.encode()))  # struct ifreq
-            wire.write(frame)
+        with _needed("/dev/bpf"):
+            number = os.open("/dev/bpf", os.O_WRONLY | os.O_CLOEXEC)
+        with open(number, "wb", buffering=0) as wire:
+            try:
+                ioctl(wire, _BIOCSHDRCMPLT, pack("I", 1))  # the frame's header is whole
+                ioctl(wire, _BIOCSETIF, pack("16s16x", link.name.encode()))  # struct ifreq
+                wire.write(frame)
+            except OSError as error:
+                return _is_lost(error)
         return True
 
     # ---- news ----
@@ -187,36 +210,20 @@ class FreeBSDKernel(Kernel):
         number: int = self._bell.fileno()
         return number
 
+    @in_plain_words()
     def changes(self) -> list[Change]:
+        """Where a look fails, what was heard and found stays for the next."""
         timers = {event.ident for event in self._bell.control(None, 4, 0) if event.filter == select.KQ_FILTER_TIMER}
-        links, neighbours, routes = self._heard()
-        if links or _EVERY_SO_OFTEN in timers:
+        self._routing.listen()
+        heard = self._routing.heard
+        if Table.LINKS in heard or _EVERY_SO_OFTEN in timers:
             self._look_at_links()
-        if neighbours or timers:
+        if Table.NEIGHBOURS in heard or timers:
             self._look_at_neighbours()
-        found, self._found = self._found, []
-        if routes or any(isinstance(change, LinkChange) for change in found):
+        found, self._found, self._routing.heard = self._found, [], Table.NONE
+        if Table.ROUTES in heard or any(isinstance(change, LinkChange) for change in found):
             found.append(RoutesChanged())
         return found
-
-    def _heard(self) -> tuple[bool, bool, bool]:
-        """Whether news speak of links, of neighbours, of routes."""
-        links = neighbours = routes = False
-        for _ in range(_READS_MOST):
-            try:
-                data = self._news.recv(_READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                return True, True, True
-            for message in rtsock.messages(data):
-                is_entry = isinstance(message, rtsock.Route) and bool(message.flags & rtsock.RTF_LLDATA)
-                neighbours |= is_entry
-                links |= message.type in (rtsock.IFINFO, rtsock.IFANNOUNCE)
-                routes |= not is_entry and message.type in _OF_ROUTES
-        return links, neighbours, routes
 
     def _look_at_links(self) -> None:
         before, self._links = self._links, {link.index: link for link in self.links()}
@@ -227,7 +234,8 @@ class FreeBSDKernel(Kernel):
             self._found.append(LinkChange(_as_gone(before[index]), is_gone=True))
 
     def _look_at_neighbours(self) -> None:
-        before, self._entries = self._entries, _table()
+        started = time.monotonic()
+        before, self._entries = self._entries, self._table()
         for key, entry in self._entries.items():
             was = before.get(key)
             if entry != was:
@@ -236,11 +244,20 @@ class FreeBSDKernel(Kernel):
                 self._found.append(_change(key, entry._replace(state=EntryState.CONFIRMED) if is_confirmed else entry))
                 self._open.pop(key, None)
         for key in before.keys() - self._entries.keys():
-            self._found.append(_change(key, _Entry(None, EntryState.DELETED, 0)))
+            # The kernel deletes an entry that it has asked for in vain.
+            was_asked = before[key].state in (EntryState.ASKED, EntryState.PROBED)
+            state = EntryState.FAILED if was_asked else EntryState.DELETED
+            self._found.append(_change(key, _Entry(None, state, 0)))
+            self._asked.pop(key, None)
         now = time.monotonic()
+        self._look_s = now - started
         self._open = {key: asked for key, asked in self._open.items() if now - asked < _SOON_S}
         if self._open:
-            self._ring(_SOON, _SOON_MS, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        milliseconds = max(_SOON_MS, int(1_000 * _SOON_MOST * self._look_s))
+        self._ring(_SOON, milliseconds, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)
 
     def _ring(self, timer: int, milliseconds: int, flags: int) -> None:
         self._bell.control([select.kevent(timer, select.KQ_FILTER_TIMER, flags, data=milliseconds)], 0)
@@ -249,16 +266,31 @@ class FreeBSDKernel(Kernel):
 # ---- the kernel's words ----
 
 
+@cache
+def _c_sysctl() -> Any:
+    call = ctypes.CDLL(None, use_errno=True).sysctl
+    size = ctypes.POINTER(ctypes.c_size_t)
+    call.argtypes = (
+        ctypes.POINTER(ctypes.c_int),
+        ctypes.c_uint,
+        ctypes.c_void_p,
+        size,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    )
+    return call
+
+
 def _sysctl(*name: int) -> bytes:
     """A table. Raises OSError."""
     mib = (ctypes.c_int * len(name))(*name)
     size = ctypes.c_size_t(0)
     while True:
         # Asked without a buffer, the kernel says how much there is, and a little more; by then it may be more yet.
-        _check(_libc.sysctl(mib, len(name), None, ctypes.byref(size), None, 0))
+        _check(_c_sysctl()(mib, len(name), None, ctypes.byref(size), None, 0))
         table = ctypes.create_string_buffer(size.value)
         try:
-            _check(_libc.sysctl(mib, len(name), table, ctypes.byref(size), None, 0))
+            _check(_c_sysctl()(mib, len(name), table, ctypes.byref(size), None, 0))
         except OSError as error:
             if error.errno != errno.ENOMEM:
                 raise
@@ -277,33 +309,26 @@ def _interfaces(index: int = 0) -> Iterator[rtsock.Message]:
     return rtsock.messages(_sysctl(_CTL_NET, _AF_ROUTE, 0, 0, _NET_RT_IFLIST, index))
 
 
-def _table() -> dict[_Key, _Entry]:
-    """Both neighbour tables."""
-    found: dict[_Key, _Entry] = {}
-    for number, family in rtsock.FAMILIES.items():
-        for message in rtsock.messages(_sysctl(_CTL_NET, _AF_ROUTE, 0, number, _NET_RT_FLAGS, rtsock.RTF_LLDATA)):
-            if isinstance(message, rtsock.Route) and message.destination is not None:
-                key = _Key(message.index, Address(family, message.destination.value))
-                found[key] = _entry(key, message)
-    return found
+def _ipv6() -> socket.socket | None:
+    """To ask for the states of IPv6's neighbours; None: this kernel has no IPv6, and so no such neighbours."""
+    try:
+        return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            raise
+    return None
 
 
-def _entry(key: _Key, message: rtsock.Route) -> _Entry:
-    mac = message.mac or None
-    if message.flags & rtsock.RTF_STATIC:
-        return _Entry(mac, EntryState.FIXED, 0)
-    if key.address.family == 6:
-        return _Entry(mac, _nd_state(key), 0)
-    # How long ago it was confirmed, the table does not say.
-    return _Entry(mac, EntryState.ASKED if mac is None else EntryState.STALE, message.expire)
-
-
-def _nd_state(key: _Key) -> EntryState:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as kernel, suppress(OSError):
+def _nd_state(ipv6: socket.socket, key: _Key) -> EntryState:
+    """Raises OSError."""
+    try:
         name, octets = socket.if_indextoname(key.interface).encode(), key.address.value.to_bytes(16)
-        answer = ioctl(kernel, _SIOCGNBRINFO_IN6, _NBRINFO.pack(name, octets, 0, 0, 0, 0))
-        return _ND_STATES.get(_NBRINFO.unpack(answer)[4], EntryState.PROBED)
-    return EntryState.DELETED  # it is gone since we have read the table
+        answer = ioctl(ipv6, _SIOCGNBRINFO_IN6, _NBRINFO.pack(name, octets, 0, 0, 0, 0))
+    except OSError as error:
+        if error.errno not in _IS_GONE:
+            raise
+        return EntryState.DELETED  # since we have read the table
+    return _ND_STATES.get(_NBRINFO.unpack(answer)[4], EntryState.PROBED)
 
 
 def _link(message: rtsock.Interface) -> Link:
@@ -322,9 +347,39 @@ def _change(key: _Key, entry: _Entry) -> NeighbourChange:
     return NeighbourChange(key.interface, key.address, entry.mac, entry.state)
 
 
+# ---- questions ----
+
+
 def _send_echo(index: int, address: Address) -> bool:
-    """Raises OSError. The interface counts where the address is of the link only."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as ping:
+    """The interface counts where the address is of the link only. False: there is no asking there. Raises GfwdError
+    where nobody can be asked.
+    """
+    with _needed("ICMPv6"):
+        ping = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with ping:
         ping.setblocking(False)
-        ping.sendto(_ECHO_REQUEST, (str(address), 0, 0, index if address.value >> 118 == 0xFE80 >> 6 else 0))
+        try:
+            ping.sendto(_ECHO_REQUEST, (str(address), 0, 0, index if address.value >> 118 == 0xFE80 >> 6 else 0))
+        except PermissionError as error:
+            raise GfwdError(
+                f"neighbours: error: {error.strerror}: a firewall keeps back what asks for IPv6 neighbours; let "
+                "ICMPv6 echo requests out"
+            ) from error
+        except OSError as error:
+            return _is_lost(error)
     return True
+
+
+@contextmanager
+def _needed(name: str) -> Iterator[None]:
+    """For opening what every question needs. Raises GfwdError."""
+    try:
+        yield
+    except OSError as error:
+        mend = "; run it as root" if isinstance(error, PermissionError) else ""
+        raise GfwdError(f"neighbours: error: {name}: {error.strerror}{mend}") from error
+
+
+def _is_lost(error: OSError) -> bool:
+    """Whether the question only found no room, and so is lost like one on the wire."""
+    return error.errno in (errno.ENOBUFS, errno.EAGAIN)

@@ -4,14 +4,15 @@ Each system has its own way to them (linux.py, freebsd.py); what they say is the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
 from gfwd import system
 from gfwd.errors import GfwdError
+from gfwd.l2.neighbour import Timing
 from gfwd.l2.routes import Route
 from gfwd.rules.model import ADDRESS_BITS, Address
 
@@ -92,8 +93,23 @@ class Reread(NamedTuple):
 Change = NeighbourChange | LinkChange | RoutesChanged | Reread
 
 
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """What the system refuses, for people. Raises GfwdError."""
+    try:
+        yield
+    except OSError as error:
+        raise GfwdError(f"the kernel's tables: error: {error.strerror or error}") from error
+
+
+_TIMING = Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
+
+
 class Kernel(AbstractContextManager["Kernel"], ABC):
-    """The tables as the calling thread sees them, for use by that thread only."""
+    """The tables as the calling thread sees them, for use by that thread only.
+
+    Whatever goes wrong, here and when it is opened, is a GfwdError; then the same can be asked again.
+    """
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -120,8 +136,8 @@ class Kernel(AbstractContextManager["Kernel"], ABC):
         """Own addresses on an interface, of both families."""
 
     @abstractmethod
-    def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]:
-        """The route that the kernel takes where it must leave by this interface; several next hops are several routes.
+    def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]:
+        """The routes that the kernel takes where it must leave by one of these; several next hops are several routes.
 
         Asked for one destination, because all routes of a host that has a full table are a million.
         """
@@ -132,12 +148,19 @@ class Kernel(AbstractContextManager["Kernel"], ABC):
 
     # ---- neighbours ----
 
+    def timing(self, address: Address) -> Timing:
+        """When to ask for a neighbour again.
+
+        Mostly, the kernel asks three times itself, in about 3 s, and then says what came of it.
+        """
+        return _TIMING
+
     @abstractmethod
     def ask(self, index: int, address: Address) -> NeighbourChange | None:
         """Have a neighbour resolved, or confirmed now; the outcome comes with the news.
 
         Returns the entry as it was before, or as FAILED where it will not be asked; None: there was none of use.
-        Raises GfwdError without the right to ask.
+        Raises GfwdError where it is not about this neighbour: there is no right to ask, or no way to.
         """
 
     # ---- news ----

@@ -7,7 +7,7 @@ plain socket that never blocks, and pyroute2 only decodes them. It is imported l
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from gfwd.l2.kernel import (
     NeighbourChange,
     Reread,
     RoutesChanged,
+    in_plain_words,
 )
 from gfwd.l2.routes import Route
 from gfwd.rules.model import Address, Family, Prefix
@@ -71,6 +72,7 @@ class LinuxKernel(Kernel):
     news_bytes: what the kernel keeps of news that nobody has read yet.
     """
 
+    @in_plain_words()
     def __init__(self, news_bytes: int = 1 << 20) -> None:
         from pyroute2 import IPRoute
         from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
@@ -91,9 +93,11 @@ class LinuxKernel(Kernel):
 
     # ---- tables ----
 
+    @in_plain_words()
     def links(self) -> tuple[Link, ...]:
         return tuple(_link(message) for message in self._dump(self._requests.get_links))
 
+    @in_plain_words()
     def addresses(self, index: int) -> tuple[InterfaceAddress, ...]:
         return tuple(
             # Where the link has another end with an address of its own (IFA_ADDRESS), ours is IFA_LOCAL.
@@ -104,13 +108,18 @@ class LinuxKernel(Kernel):
             if message["family"] in _FAMILIES
         )
 
-    def routes_to(self, destination: Address, index: int) -> tuple[Route, ...]:
+    def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]:
+        return tuple(route for index in interfaces for route in self._routes_by(index, destination))
+
+    @in_plain_words()
+    def _routes_by(self, index: int, destination: Address) -> tuple[Route, ...]:
         try:
             messages = list(self._requests.route("get", oif=index, flags=_RTM_F_FIB_MATCH, **_at(destination)))
         except self._refusal:  # unreachable
             return ()
         return tuple(route for message in messages for route in _routes(message) if route.interface == index)
 
+    @in_plain_words()
     def neighbours(self) -> tuple[NeighbourChange, ...]:
         return tuple(
             entry
@@ -121,6 +130,7 @@ class LinuxKernel(Kernel):
 
     # ---- neighbours ----
 
+    @in_plain_words()
     def ask(self, index: int, address: Address) -> NeighbourChange | None:
         known = self._entry(index, address)
         state = None if known is None else known.state
@@ -154,6 +164,7 @@ class LinuxKernel(Kernel):
     def fileno(self) -> int:
         return self._news.fileno()
 
+    @in_plain_words()
     def changes(self) -> list[Change]:
         found: list[Change] = []
         has_routes = False
@@ -223,6 +234,8 @@ class LinuxKernel(Kernel):
                 return list(read(**filters))
             except self._interrupted:
                 continue
+            except self._refusal as error:
+                raise GfwdError(f"the kernel's tables: error: {os.strerror(error.code)}") from error
         raise GfwdError("the kernel's tables: error: they change faster than they can be read")
 
 

@@ -52,7 +52,8 @@ class Route:
     """A route, or (RTF_LLDATA) an entry of a neighbour table. flags: RTF_…
 
     index: its interface's. gateway: None where that is a link; mac: of a neighbour, b"" where it has not answered.
-    expire: when an entry is to go, in seconds of uptime; 0: never. pid, seq: whose question this answers.
+    expire: when an entry is to go, in seconds of uptime; 0: never. pid, seq: whose question this answers. error: the
+    errno that is the answer; 0: none.
     """
 
     type: int
@@ -60,6 +61,7 @@ class Route:
     flags: int
     pid: int
     seq: int
+    error: int
     expire: int
     destination: Prefix | None
     gateway: Address | None
@@ -101,13 +103,14 @@ Message = Route | Interface | InterfaceAddress | Other
 
 def messages(data: bytes) -> Iterator[Message]:
     """All in a buffer, one after the other."""
-    while len(data) >= _START.size:
-        length, version, kind = _START.unpack_from(data)
-        if length < _START.size or length > len(data):
+    at = 0
+    while at + _START.size <= len(data):
+        length, version, kind = _START.unpack_from(data, at)
+        if length < _START.size or at + length > len(data):
             return
-        message, data = data[:length], data[length:]
         # A kernel that speaks another version says other things in other places.
-        yield _message(kind, message) if version == _VERSION else Other(kind)
+        yield _message(kind, data[at : at + length]) if version == _VERSION else Other(kind)
+        at += length
 
 
 def get(destination: Address, seq: int) -> bytes:
@@ -125,11 +128,12 @@ def get(destination: Address, seq: int) -> bytes:
 
 def _message(kind: int, message: bytes) -> Message:
     if kind in (ADD, DELETE, CHANGE, GET) and len(message) >= _ROUTE.size:
-        _, _, _, index, _, flags, which, pid, seq, _, _, _, _, _, _, expire = _ROUTE.unpack_from(message)
+        _, _, _, index, _, flags, which, pid, seq, error, _, _, _, _, _, expire = _ROUTE.unpack_from(message)
         its = _addresses(which, message[_ROUTE.size :])
         gateway = its.get(_GATEWAY, b"")
         destination = _prefix(its.get(_DST, b""), its.get(_NETMASK), is_host=bool(flags & (RTF_HOST | RTF_LLDATA)))
-        return Route(kind, index, flags, pid, seq, expire, destination, _address(gateway), _name_and_mac(gateway)[1])
+        mac = _name_and_mac(gateway)[1]
+        return Route(kind, index, flags, pid, seq, error, expire, destination, _address(gateway), mac)
     if kind == IFINFO and len(message) >= _INTERFACE.size:
         _, _, _, which, flags, index, state, data_length, mtu = _INTERFACE.unpack_from(message)
         its = _addresses(which, message[_INTERFACE_DATA + data_length :])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import resource
 import select
 import socket
 import subprocess
@@ -47,6 +49,7 @@ class Cable:
         self.name = sh("ifconfig", "tap", "create").strip()
         self.mac: bytes | None = MAC
         self.asked = 0
+        self.loses = 0  # so many questions
         self._end = os.open(f"/dev/{self.name}", os.O_RDWR)
         self._is_over = threading.Event()
         sh("ifconfig", self.name, "inet", "10.77.0.1/24", "up")
@@ -61,7 +64,9 @@ class Cable:
                 frame = arp.parse(os.read(self._end, 2_048))
                 if frame.operation == arp.REQUEST and frame.target == PEER:
                     self.asked += 1
-                    if self.mac is not None:
+                    if self.loses:
+                        self.loses -= 1
+                    elif self.mac is not None:
                         os.write(self._end, arp.build(arp.reply(frame, self.mac)))
 
     def close(self) -> None:
@@ -128,21 +133,61 @@ def test_link_news(net):
 
 def test_routes(net):
     direct = Route(Prefix(4, ipv4("10.77.0.0").value, 24), None, net.index, 0)
-    assert net.kernel.routes_to(PEER, net.index) == (direct,)
-    assert net.kernel.routes_to(PEER, net.kernel.link("lo0").index) == ()
-    assert net.kernel.routes_to(ipv4("198.51.100.7"), net.index) == ()
+    assert net.kernel.routes_to(PEER, [net.index]) == (direct,)
+    assert net.kernel.routes_to(PEER, [net.kernel.link("lo0").index]) == ()
+    assert net.kernel.routes_to(ipv4("198.51.100.7"), [net.index]) == ()
     sh("route", "add", "198.51.100.0/24", "10.77.0.2")
     net.hear(RoutesChanged)
     through = Route(Prefix(4, ipv4("198.51.100.0").value, 24), PEER, net.index, 0)
-    assert net.kernel.routes_to(ipv4("198.51.100.7"), net.index) == (through,)
+    assert net.kernel.routes_to(ipv4("198.51.100.7"), [net.index]) == (through,)
     sh("route", "delete", "198.51.100.0/24")
     net.hear(RoutesChanged)
-    assert net.kernel.routes_to(ipv4("198.51.100.7"), net.index) == ()
+    assert net.kernel.routes_to(ipv4("198.51.100.7"), [net.index]) == ()
     sh("route", "add", "198.51.100.0/24", "10.77.0.2", "-blackhole")
     try:
-        assert net.kernel.routes_to(ipv4("198.51.100.7"), net.index) == ()
+        assert net.kernel.routes_to(ipv4("198.51.100.7"), [net.index]) == ()
     finally:
         sh("route", "delete", "198.51.100.0/24")
+
+
+def test_questions_are_no_news(net):
+    """Whose answers the kernel tells everybody who listens, which is us."""
+    time.sleep(0.5)
+    net.kernel.changes()  # of the new interface
+    for _ in range(200):
+        net.kernel.routes_to(PEER, [net.index])
+    assert RoutesChanged() not in net.kernel.changes()
+
+
+def test_news_that_come_before_an_answer_are_heard(net):
+    sh("route", "add", "198.51.100.0/24", "10.77.0.2")
+    assert net.kernel.routes_to(PEER, [net.index])
+    net.hear(RoutesChanged, 0.5)
+
+
+def test_without_descriptors(net):
+    """What needs none goes on, and what needs one says so."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        assert net.kernel.routes_to(PEER, [net.index])
+        assert net.kernel.neighbours()
+        net.kernel.changes()
+        with pytest.raises(GfwdError, match=r"/dev/bpf: Too many open files$"):
+            net.kernel.ask(net.index, PEER)
+        with pytest.raises(GfwdError, match="Too many open files"):
+            open_kernel()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_bpf(net, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(GfwdError, match=r"/dev/bpf: No such file or directory$"):
+        net.kernel.ask(net.index, PEER)
 
 
 def test_a_neighbour_answers_moves_and_falls_silent(net):
@@ -157,10 +202,12 @@ def test_a_neighbour_answers_moves_and_falls_silent(net):
     net.hear(net.entry(PEER, OTHER_MAC, EntryState.CONFIRMED))
     net.cable.mac = None
     asked = net.cable.asked
-    net.kernel.ask(net.index, PEER)
+    time.sleep(1)
+    assert net.kernel.ask(net.index, PEER) == net.entry(PEER, OTHER_MAC, EntryState.STALE)
     with pytest.raises(AssertionError):
         net.hear(NeighbourChange, 1.5)
     assert net.cable.asked == asked + 1
+    assert net.kernel.ask(net.index, PEER) is None  # there is an entry, and it has not answered
     sh("arp", "-d", str(PEER))
     net.hear(net.entry(PEER, None, EntryState.DELETED))
 
@@ -169,6 +216,22 @@ def test_one_that_is_not_there(net):
     assert net.kernel.ask(net.index, SILENT) is None
     with pytest.raises(AssertionError):
         net.hear(NeighbourChange, 1.5)
+
+
+def test_looks_that_take_long_are_few(net, monkeypatch):
+    table = net.kernel._table
+    looks: list[None] = []
+
+    def slow() -> object:
+        looks.append(None)
+        time.sleep(0.05)
+        return table()
+
+    monkeypatch.setattr(net.kernel, "_table", slow)
+    net.kernel.ask(net.index, SILENT)
+    with pytest.raises(AssertionError):
+        net.hear(NeighbourChange, 0.9)
+    assert 1 <= len(looks) <= 4
 
 
 def test_an_entry_of_the_administrators_is_not_asked_for(net):

@@ -104,7 +104,7 @@ def test_routes(net):
     add("add", dst="10.6.0.0/16", gateway="10.0.0.2", table=77)
 
     def to(text: str) -> tuple[Route, ...]:
-        found: tuple[Route, ...] = net.kernel.routes_to(ipv4(text), index)
+        found: tuple[Route, ...] = net.kernel.routes_to(ipv4(text), [index])
         return found
 
     default = Route(Prefix(4, 0, 0), PEER, index, 7)
@@ -115,12 +115,12 @@ def test_routes(net):
         Route(Prefix(4, 0x0A090000, 16), ipv4("10.0.0.3"), index, 0),
     }
     assert to("10.8.0.1") == (Route(Prefix(4, 0x0A080000, 16), Address(6, 0xFE80 << 112 | 1), index, 0),)
-    assert net.kernel.routes_to(Address(6, 0x20010DB8 << 96 | 5), index) == (
+    assert net.kernel.routes_to(Address(6, 0x20010DB8 << 96 | 5), [index]) == (
         Route(Prefix(6, 0x20010DB8 << 96, 32), Address(6, 0xFD << 120 | 2), index, 1024),
     )
     assert next_hop(to("192.0.2.1"), ipv4("192.0.2.1"), {index}) == (index, PEER)
     assert to("10.5.0.1") == ()  # a blackhole
-    assert net.kernel.routes_to(ipv4("192.0.2.1"), 77) == ()  # no such interface
+    assert net.kernel.routes_to(ipv4("192.0.2.1"), [77]) == ()  # no such interface
 
 
 def test_asking_resolves(net):
@@ -188,7 +188,7 @@ def test_links_and_their_routes_change(net):
     net.wait_for(lambda change: isinstance(change, LinkChange) and change.link.has_carrier)
     net.us.down("out0")
     net.wait_for(lambda change: isinstance(change, LinkChange) and not change.link.is_up)
-    assert net.kernel.routes_to(ipv4("10.9.0.1"), net.link.index) == ()
+    assert net.kernel.routes_to(ipv4("10.9.0.1"), [net.link.index]) == ()
     net.us.ip.link("del", index=net.link.index)
     net.wait_for(lambda change: isinstance(change, LinkChange) and change.is_gone)
 

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,27 @@ def test_question():
         assert isinstance(asked, Route)
         assert (asked.type, asked.seq, asked.destination) == (rtsock.GET, 77, Prefix(to.family, to.value, bits))
         assert len(rtsock.get(to, 77)) % 8 == 0
+
+
+def test_what_there_is_no_route_for():
+    data = bytearray.fromhex(RECORDED["get 10.9.1.1"])
+    data[24:28] = (3).to_bytes(4, "little")  # rtm_errno: ESRCH
+    (answer,) = rtsock.messages(bytes(data))
+    assert isinstance(answer, Route)
+    assert (answer.error, answer.seq) == (3, 77)
+
+
+def test_a_large_table_takes_no_longer_for_each_message():
+    """Some 8 MB, which would be copied 20,000 times."""
+    one = bytes.fromhex(RECORDED["get 10.9.1.1"])
+    count = 20_000
+    started = time.process_time()
+    assert sum(1 for _ in rtsock.messages(one * count)) == count
+    whole = time.process_time() - started
+    started = time.process_time()
+    for _ in range(count):
+        list(rtsock.messages(one))
+    assert whole < 3 * (time.process_time() - started)
 
 
 def test_messages_of_another_version_are_only_counted():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gfwd.daemon.neighbours import Neighbours, Place, WireAsker
+from gfwd.errors import GfwdError
 from gfwd.l2 import arp
 from gfwd.l2.kernel import EntryState, InterfaceAddress, Link, LinkChange, NeighbourChange, Reread, RoutesChanged
 from gfwd.l2.neighbour import Timing
@@ -227,19 +230,25 @@ class Table:
     """A kernel that knows what it is told to know."""
 
     place = Place("interface", 7)
-    timing = Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
 
     def __init__(self, known: NeighbourChange | None = None) -> None:
         self.known = known
+        self.trouble: str | None = None
         self.asked = 0
         self.told: list = []
         self.said: list[str] = []
         self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, random=lambda: 0.0)
         self.neighbours.want(0, "xdp:out0", PEER, self, 0)
 
+    def timing_of(self, address: Address) -> Timing:
+        assert address in (PEER, STRANGER)
+        return Timing(retransmit=5.0, broadcast_tries=1, unicast_tries=1)
+
     def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
-        assert address == PEER
+        assert address in (PEER, STRANGER)
         self.asked += 1
+        if self.trouble is not None:
+            raise GfwdError(self.trouble)
         return self.known
 
 
@@ -293,6 +302,33 @@ def test_the_kernel_knows_best():
     assert table.told == [PENDING, READY, MOVED]
     tell(entry(None, EntryState.FAILED), 36)
     assert table.told == [PENDING, READY, MOVED, FAILED]
+
+
+def test_nobody_can_be_asked():
+    """It is said once, and whoever could not be asked for is asked for again."""
+    table = Table()
+    table.neighbours.want(1, "xdp:out0", STRANGER, table, 0)
+    tell = table.neighbours.kernel_changed
+    tell(entry(MAC, EntryState.CONFIRMED), 0.1)
+    table.trouble = "neighbours: error: /dev/bpf: Too many open files"
+    gone = replace(entry(None, EntryState.DELETED), address=STRANGER)
+    tell(Reread((), (entry(MAC, EntryState.STALE), gone)), 2)  # both are to be asked for
+    assert table.asked == 4
+    assert table.said == ["neighbour 10.0.0.2 on xdp:out0 is 02:00:00:00:00:02", table.trouble]
+    while table.asked < 10:
+        deadline = table.neighbours.deadline()
+        assert deadline is not None
+        table.neighbours.advance(deadline)
+    assert table.said.count(table.trouble) == 1
+    assert table.told[-2:] == [(1, None, NeighbourState.FAILED), FAILED]
+    table.trouble, table.known = None, entry(MAC, EntryState.STALE)
+    deadline = table.neighbours.deadline()
+    assert deadline is not None
+    table.neighbours.advance(deadline + 60)
+    assert READY in table.told[-2:]
+    table.trouble = "neighbours: error: /dev/bpf: Too many open files"
+    table.neighbours.advance(deadline + 120)
+    assert table.said.count(table.trouble) == 2
 
 
 def test_what_is_not_in_a_reread_is_gone():
