@@ -7,17 +7,18 @@ from typing import Literal, NamedTuple
 class Problem(NamedTuple):
     """One remark on a configuration file: what is wrong, and what would be right.
 
-    `line` and `column` count from 1, a column being one character. Line 0 stands for the file as a whole.
+    `line` and `column` count from 1, a column being one character. Line 0 stands for the file as a whole, and column 0
+    for the line as a whole. A note says what is good to know where nothing is wrong.
     """
 
     path: str
     line: int
     column: int
     text: str
-    kind: Literal["error", "warning"] = "error"
+    kind: Literal["error", "warning", "note"] = "error"
 
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        place = ":".join([self.path, *(str(number) for number in (self.line, self.column) if number)])
         return f"{place}: {self.kind}: {self.text}"
 
 

@@ -5,6 +5,7 @@ ask.py      status, reload, stop, neighbours: ask one that runs
 check.py    validate a rules file
 explain.py  which rule wins a datagram, and why
 diff.py     which datagrams go somewhere else by other rules
+import_.py  other forwarders' configurations as rules
 doctor.py   what on this host would hurt
 replay.py   forward a capture file to another
 lab.py      try it all in a network of namespaces
@@ -22,10 +23,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import ask, bench, check, diff, doctor, explain, lab, replay, run
+from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, lab, replay, run
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, ask, replay, check, explain, diff, doctor, lab, bench)
+COMMANDS = (run, ask, replay, check, explain, diff, import_, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

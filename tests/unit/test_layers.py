@@ -18,13 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 # A module or package of gfwd → what it may import: modules, or packages with all that is in them.
 # Everything may import what is in its own package, gfwd itself (for the version), errors and system.
-MIDDLE = {"rules", "config", "plan", "dns", "l2", "netflow", "metrics"}
+MIDDLE = {"rules", "config", "imports", "plan", "dns", "l2", "netflow", "metrics"}
 PYTHON: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"daemon", *MIDDLE},
     "daemon": {*MIDDLE, "native.core"},
     "rules": set(),
     "config": {"rules"},
+    "imports": {"rules"},
     "plan": {"rules.model", "rules.space", "native.core"},
     "dns": set(),
     "l2": {"rules.model"},
