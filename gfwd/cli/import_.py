@@ -7,6 +7,7 @@ from typing import Any
 
 from gfwd.cli import options
 from gfwd.cli.remarks import print_warnings
+from gfwd.config import values
 from gfwd.errors import ConfigError, Problem
 
 PROGRAMS = ("samplicator", "pmacct", "nfcapd")
@@ -30,7 +31,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--port",
         metavar="PORTS",
-        type=options.value(options.listen),
+        type=options.value(values.listen),
         help="the UDP ports that exporters send to: 2055,9990-9999 or all (default: what the configuration says, or "
         "else the program's own default)",
     )
