@@ -88,6 +88,7 @@ class Forwarder:
         self._ways = Ways(kernel, ports, core.limits.neighbours)
         self._course: _Course | None = None
         self._redirected: object = None  # what the XDP programs were told last
+        self._gone: set[int] = set()  # ports whose interfaces are
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
@@ -283,8 +284,10 @@ class Forwarder:
 
     def _tell_of_link(self, port: Port, before: Link, link: Link | None) -> None:
         if link is None:
-            if self._core.port_error(port.number) is None:
+            if self._core.port_error(port.number) is None:  # a worker may have found out before
                 self._core.port_fail(port.number, "the interface is gone")
+            if port.number not in self._gone:
+                self._gone.add(port.number)
                 self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
             return
         if not link.is_up and before.is_up and not keeps_up(port):
