@@ -11,13 +11,14 @@ from typing import Final
 
 from gfwd.config.statements import Kind, Statement
 
-_BLANK: Final = re.compile(r"(?:[ \t\n]|#[^\n]*)*+")
-_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|' r"'[^']*+'|[^\s.=\]'\"]++")
+# Groups are not possessive: re of Python 3.11.2, which Debian 12 has, gets those wrong.
+_BLANK: Final = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'[^']*+'|[^\s.=\]'\"]++")
 _BETWEEN: Final = re.compile(r"[ \t]*\.[ \t]*")
 _SCALAR: Final = re.compile(
-    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}|'
-    r"'''(?:[^']|'{1,2}(?!'))*+'{3,5}|"
-    r'"(?:[^"\\]|\\.)*+"|'
+    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}|'
+    r"'''(?:[^']|'{1,2}(?!'))*'{3,5}|"
+    r'"(?:[^"\\]|\\.)*"|'
     r"'[^']*+'|"
     r"[^,\]}\n#]++",
     re.DOTALL,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final, NamedTuple
 
+# Groups are not possessive: re of Python 3.11.2, which Debian 12 has, gets those wrong.
 _TOKEN: Final = re.compile(
     r'''
       (?P<newline> \n )
@@ -15,9 +16,9 @@ _TOKEN: Final = re.compile(
     | (?P<close>   [\]}] )
     | (?:                                                  # what brackets and line ends within mean nothing
           \#[^\n]*+
-        | """ (?: [^"\\] | \\. | "{1,2}(?!") )*+ (?: "{3,5} | \Z )   # a string that nobody ends goes on to the end …
-        | \'\'\' (?: [^'] | '{1,2}(?!') )*+ (?: '{3,5} | \Z )
-        | "   (?: [^"\\\n] | \\[^\n] )*+ "?                # … of the line, if it is one of a single line
+        | """ (?: [^"\\] | \\. | "{1,2}(?!") )* (?: "{3,5} | \Z )   # a string that nobody ends goes on to the end …
+        | \'\'\' (?: [^'] | '{1,2}(?!') )* (?: '{3,5} | \Z )
+        | "   (?: [^"\\\n] | \\[^\n] )* "?                # … of the line, if it is one of a single line
         | '   [^'\n]*+ '?
       )
     | [^\n\[\]{}\#"']++
