@@ -8,6 +8,7 @@ from typing import Any
 
 from gfwd.cli.remarks import print_warnings
 from gfwd.errors import ConfigError, Problem
+from gfwd.metrics.words import many
 from gfwd.rules.model import Collector, RuleSet
 
 
@@ -44,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.canonical:
         sys.stdout.write(canonical())
     else:
-        counts = [_many(len(ruleset.rules), "rule"), _many(len(_collectors(ruleset)), "collector")]
+        counts = [many(len(ruleset.rules), "rule"), many(len(_collectors(ruleset)), "collector")]
         if problems:
-            counts.append(_many(len(problems), "warning"))
+            counts.append(many(len(problems), "warning"))
         print(f"{path}: fine: {', '.join(counts)}")
     return 0
 
@@ -93,7 +94,3 @@ def _print_json(path: str, ruleset: RuleSet | None, problems: Sequence[Problem])
         "problems": [problem._asdict() for problem in problems],
     }
     print(json.dumps(outcome))
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
 from gfwd.config.port_name import PortName
+from gfwd.metrics.words import many
 
 if TYPE_CHECKING:
     from gfwd.daemon.doctor import Asked
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding)
-        numbers_text = ", ".join(_many(counts[severity], severity.value) for severity in Severity if counts[severity])
+        numbers_text = ", ".join(many(counts[severity], severity.value) for severity in Severity if counts[severity])
         print("gfwd doctor:", ": ".join(filter(None, ["" if hurts else "fine", numbers_text])))
     return 1 if hurts else 0
 
@@ -78,7 +79,3 @@ def _wanted(inputs: Sequence[PortName], outputs: Sequence[PortName]) -> "tuple[W
     from gfwd.daemon.ports import Wanted
 
     return tuple(Wanted(name, name in inputs, name in outputs) for name in dict.fromkeys((*inputs, *outputs)))
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfwd.cli import options
 from gfwd.config import values
+from gfwd.metrics.words import many
 
 if TYPE_CHECKING:  # only loaded by whoever runs the lab
     from gfwd.daemon.lab.exchange import Progress
@@ -127,7 +128,7 @@ class _Screen:
 
 def _progress_line(progress: "Progress") -> str:
     each = (
-        f"collector {n}: {arrived:,} of {wanted:,} from {_many(exporters, 'exporter')}"
+        f"collector {n}: {arrived:,} of {wanted:,} from {many(exporters, 'exporter')}"
         for n, (wanted, arrived, exporters) in enumerate(progress.collectors.values(), 1)
     )
     return f"{progress.seconds:.0f} s: {progress.sent:,} sent; {'; '.join(each)}"
@@ -160,7 +161,7 @@ def _outcome_text(outcome: "Outcome", rate: int) -> str:
     shown = rows[:_COLLECTORS_SHOWN]
     more = f"\nand {len(rows) - len(shown)} more addresses (--json has them all)" if len(rows) > len(shown) else ""
     parts = [
-        f"{_many(outcome.sent, 'datagram')} sent in {outcome.seconds:.1f} s: {outcome.rate:,.0f} a second{slow}",
+        f"{many(outcome.sent, 'datagram')} sent in {outcome.seconds:.1f} s: {outcome.rate:,.0f} a second{slow}",
         table_text(headers, shown) + more,
     ]
     if outcome.said:
@@ -201,7 +202,3 @@ def _verdict(outcome: "Outcome") -> str:
 
 def _copies(n: int) -> str:
     return "1 copy" if n == 1 else f"{n:,} copies"
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -15,6 +15,7 @@ from gfwd.daemon.reload import Fresh, Reader
 from gfwd.daemon.report import Report
 from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError, UsageError
+from gfwd.metrics.words import many
 from gfwd.native.core import Worker
 from gfwd.rules.model import Prefix
 
@@ -152,7 +153,7 @@ class Service:
             self._job = fresh.job
         rules = fresh.job.rules
         done = "could be reloaded" if dry_run else "reloaded"
-        return f"{rules.path}: {done}, {len(rules.rules):,} rules, {len(rules.collectors()):,} collectors"
+        return f"{rules.path}: {done}, {many(len(rules.rules), 'rule')}, {many(len(rules.collectors()), 'collector')}"
 
 
 def _nobody(_: object) -> None:

@@ -67,10 +67,10 @@ def test_reload(its):
     its.site.near.address("c0", "10.1.0.3/24")
     path = its.site.rules("* 514 10.1.0.3 A\n")
     told = its("reload", "--dry-run")
-    assert (told.returncode, told.stdout) == (0, f"{path}: could be reloaded, 1 rules, 1 collectors\n")
+    assert (told.returncode, told.stdout) == (0, f"{path}: could be reloaded, 1 rule, 1 collector\n")
     assert its.site.forwards(b"old") and its.site.collector.arrived()[-1].destination == "10.1.0.2"
     told = its("reload")
-    assert (told.returncode, told.stdout) == (0, f"{path}: reloaded, 1 rules, 1 collectors\n")
+    assert (told.returncode, told.stdout) == (0, f"{path}: reloaded, 1 rule, 1 collector\n")
     assert its.site.forwards(b"new") and its.site.collector.arrived()[-1].destination == "10.1.0.3"
 
 
