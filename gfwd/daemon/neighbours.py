@@ -141,20 +141,18 @@ class _Slot:
 class Neighbours:
     """The machines of all slots. `now` is the same clock everywhere, in seconds.
 
-    set_neighbour: the core's door (Core.set_neighbour). say: takes a line for the log. wires: the ports without a host
-    stack. random: see Neighbour.
+    set_neighbour: the core's door (Core.set_neighbour). say: takes a line for the log. random: see Neighbour.
     """
 
     def __init__(
         self,
         set_neighbour: Callable[[int, bytes | None, NeighbourState], None],
         say: Callable[[str], None],
-        wires: Iterable[WireAsker] = (),
         random: Callable[[], float] = system_random.random,
     ) -> None:
         self._set_neighbour = set_neighbour
         self._say = say
-        self._wires = {wire.port: wire for wire in wires}
+        self._wires: dict[int, WireAsker] = {}
         self._random = random
         self._slots: dict[int, _Slot] = {}
         self._numbers: dict[tuple[Place, Address], int] = {}

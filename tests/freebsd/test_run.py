@@ -30,7 +30,7 @@ EXPORTER = Address(4, 0x0A4E0107)  # 10.78.1.7
 GFWD = Address(4, 0x0A4E0101)
 COLLECTOR = Address(4, 0x0A4E0209)  # 10.78.2.9
 RULES = "* 2055 10.78.2.9 A\n"
-# As many as a ring holds: before FreeBSD 14.1 netmap's emulation, and an epair has nothing else, never got back what it
+# As many as a ring holds: on FreeBSD 13.2 netmap's emulation, and an epair has nothing else, never gets back what it
 # had sent (reviews D38065, D44371).
 DATAGRAMS = 1_000
 COMMAND = (sys.executable, "-m", "gfwd")

@@ -136,7 +136,8 @@ class OnTheWire(Driven):
             addresses=(InterfaceAddress(US, 24),),
             timing=WIRE_TIMING,
         )
-        self.neighbours = Neighbours(self.tell, self.said.append, [self.asker])
+        self.neighbours = Neighbours(self.tell, self.said.append)
+        self.neighbours.follow_wires([self.asker])
         thread = threading.Thread(target=self.worker.run, name="worker", daemon=True)
         thread.start()
         self.stack.callback(thread.join)

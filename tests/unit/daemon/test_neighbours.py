@@ -38,7 +38,8 @@ class Wire:
             addresses=(InterfaceAddress(US, 24), InterfaceAddress(FAR_US, 24)),
             tags=TAGS,
         )
-        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, [self.asker], lambda: 0.0)
+        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, lambda: 0.0)
+        self.neighbours.follow_wires([self.asker])
 
     def send(self, port: int, frame: bytes) -> bool:
         assert port == 0
