@@ -243,7 +243,11 @@ class _Rule(Group):
 
     @pre_dump
     def take_apart(self, rule: Rule, **_: Any) -> dict[str, Any]:
-        return {**rule._asdict(), "source": _Default.default if rule.priority is None else rule.source or "*"}
+        return {
+            **rule._asdict(),
+            "source": _Default.default if rule.priority is None else rule.source or "*",
+            "collectors": rule.receivers,
+        }
 
 
 def _refuse(flaws: Mapping[str, Any]) -> None:

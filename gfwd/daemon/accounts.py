@@ -82,7 +82,7 @@ def _keys(rules: Sequence[Rule]) -> list[_RuleKey]:
     seen: Counter[_RuleKey] = Counter()
     keys: list[_RuleKey] = []
     for rule in rules:
-        says = (rule.source, rule.ports, rule.collectors, rule.priority)
+        says = (rule.source, rule.ports, rule.receivers, rule.priority, rule.excepted, rule.applies_always)
         keys.append((*says, seen[says]))
         seen[says] += 1
     return keys

@@ -27,4 +27,4 @@ def _fields(rule: Rule) -> tuple[str, str, str, str]:
     source = "*" if rule.source is None else str(rule.source)
     if rule.priority is None:
         source = "default"
-    return source, ports_text(rule.ports), " ".join(map(str, rule.collectors)), rule.priority or ""
+    return source, ports_text(rule.ports), " ".join(map(str, rule.receivers)), rule.priority or ""

@@ -74,36 +74,105 @@ class Prefix(NamedTuple):
         return address if self.length == ADDRESS_BITS[self.family] else f"{address}/{self.length}"
 
 
+class Check(NamedTuple):
+    """How to find out whether a collector is there.
+
+    port: of "tcp". url: of "http". interval: seconds from one try to the next. rise: so many tries in a row must
+    succeed until it is up again; fall: so many must fail until it is down.
+    """
+
+    kind: Literal["arp", "icmp", "tcp", "http"]
+    port: int | None = None
+    url: str | None = None
+    interval: int = 5
+    rise: int = 2
+    fall: int = 3
+
+
+class Options(NamedTuple):
+    """What becomes of a copy on its way to a collector, beyond the address and the port.
+
+    own_source: it leaves with gfwd's own source address. source_port: … with this source port. ttl: … with this TTL;
+    None: with one less than it came with. sample: one in so many leaves. limit: copies a second that leave at most.
+    backup: who gets it while the collector is down: the first that is not. check: None: the collector counts as up.
+    """
+
+    own_source: bool = False
+    source_port: int | None = None
+    ttl: int | None = None
+    sample: int = 1
+    limit: int | None = None
+    backup: "tuple[Collector, ...]" = ()
+    check: Check | None = None
+
+
 class Collector(NamedTuple):
     """A receiver: an address, or a DNS name that has none yet (`address` is None), and a port.
 
     `host` is canonical: an address as its `address_text`, a name in lower case without the final dot.
-    A port of None leaves each datagram the port that it came with.
+    A port of None leaves each datagram the port that it came with. name: that rules call it by; None: by host and port.
+    options: None: there are none.
     """
 
     host: str
     port: int | None
     address: Address | None
+    name: str | None = None
+    options: Options | None = None
 
-    def __str__(self) -> str:
+    def place(self) -> str:
+        """Host and port, as rules write them."""
         if self.port is None:
             return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    def __str__(self) -> str:
+        return self.name or self.place()
+
+
+Balance = Literal["exporter", "flow", "round-robin"]
+
+
+class Group(NamedTuple):
+    """Collectors of which each datagram goes to one.
+
+    balance: by what it is chosen: "exporter": all of an exporter goes to one; "flow": all from one port of an exporter
+    to one port does; "round-robin": one after the other.
+    """
+
+    name: str
+    balance: Balance
+    members: tuple[Collector, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Receiver = Collector | Group
+
 
 class Rule(NamedTuple):
-    """One line of the rules: datagrams from `source` to `ports` go to every one of `collectors`.
+    """One line of the rules: datagrams from `source` to `ports` go to every one of `receivers`.
 
     A source of None is any source, of both families. A priority of None makes the rule a `default`, which
-    only counts where no rule with a priority matches. `line` is where the rule was written, from 1.
+    only counts where no other rule matches. `line` is where the rule was written, from 1.
+    excepted: of the source, what the rule is not for. applies_always: it applies wherever it matches, beside the rule
+    that wins; without, it applies where it wins.
     """
 
     source: Prefix | None
     ports: Ports
-    collectors: tuple[Collector, ...]
+    receivers: tuple[Receiver, ...]
     priority: str | None
     line: int
+    excepted: tuple[Prefix, ...] = ()
+    applies_always: bool = False
+
+    @property
+    def collectors(self) -> tuple[Collector, ...]:
+        """Each collector that copies may go to while all are up, once."""
+        return each_collector(self.receivers)
 
     def can_send(self) -> bool:
         """False where source and collectors are of different families, so that no copy could ever leave."""
@@ -121,20 +190,53 @@ class Rule(NamedTuple):
         )
 
 
+class Exporters(NamedTuple):
+    """Whose datagrams are taken at all, before any rule is asked, and how many.
+
+    allow: all others are denied; empty: nobody is for that. deny: these are, also those that are allowed. limit:
+    datagrams a second of each exporter; None: as many as there are. limits: the same for exporters of a prefix, the
+    longest prefix that holds one says.
+    """
+
+    allow: tuple[Prefix, ...] = ()
+    deny: tuple[Prefix, ...] = ()
+    limit: int | None = None
+    limits: tuple[tuple[Prefix, int | None], ...] = ()
+
+
+EVERY_EXPORTER: Final = Exporters()
+
+
 class RuleSet(NamedTuple):
-    """All rules of one file, in the order in which they were written."""
+    """All rules of one file, in the order in which they were written, and who may send what they are for."""
 
     path: str
     rules: tuple[Rule, ...]
+    exporters: Exporters = EVERY_EXPORTER
 
     def collectors(self) -> tuple[Collector, ...]:
-        """Each collector once, in the order in which they are named."""
-        return tuple(dict.fromkeys(collector for rule in self.rules for collector in rule.collectors))
+        """Each collector once, those that may step in for others behind them."""
+        named = dict.fromkeys(receiver for rule in self.rules for receiver in rule.receivers)
+        return tuple(
+            dict.fromkeys(
+                one
+                for collector in each_collector(named)
+                for one in (collector, *(collector.options.backup if collector.options else ()))
+            )
+        )
 
     def ranked(self) -> tuple[Rule, ...]:
         """The rules, best first: A before Z before `default`, and of equal ones the one written later."""
         latest_first = reversed(self.rules)
         return tuple(sorted(latest_first, key=_priority_order))  # sorted() keeps the order of equals
+
+
+def each_collector(receivers: Iterable[Receiver]) -> tuple[Collector, ...]:
+    """The collectors, and the members of the groups, each once."""
+    found: dict[Collector, None] = {}
+    for receiver in receivers:
+        found.update(dict.fromkeys(receiver.members if isinstance(receiver, Group) else (receiver,)))
+    return tuple(found)
 
 
 def _priority_order(rule: Rule) -> str:

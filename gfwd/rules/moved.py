@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from gfwd.rules.model import Collector, Ports, Prefix, Rule
+from gfwd.rules.model import Ports, Prefix, Receiver, Rule
 
-Key = tuple[Prefix | None, Ports, tuple[Collector, ...]]
+Key = tuple[Prefix | None, Ports, tuple[Receiver, ...], tuple[Prefix, ...], bool]
 
 
 def moved(old: Sequence[Rule], new: Sequence[Rule]) -> list[Rule]:
@@ -34,7 +34,7 @@ def moved(old: Sequence[Rule], new: Sequence[Rule]) -> list[Rule]:
 
 
 def _key(rule: Rule) -> Key:
-    return rule.source, rule.ports, rule.collectors
+    return rule.source, rule.ports, rule.receivers, rule.excepted, rule.applies_always
 
 
 def _longest_rise(numbers: Sequence[int]) -> list[int]:

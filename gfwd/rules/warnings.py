@@ -119,7 +119,7 @@ def _key(rule: Rule) -> Key:
 
 
 def _duplicate_text(winner: Rule, rule: Rule) -> str:
-    if winner.collectors == rule.collectors:
+    if winner.receivers == rule.receivers:
         return f"a duplicate of line {winner.line}, which wins over it: remove one of the two"
     return (
         f"line {winner.line} has the same source and ports, and wins over this one, whose collectors get nothing: "

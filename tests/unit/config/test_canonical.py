@@ -37,7 +37,7 @@ def test_both_spellings_of_rules_mean_the_same(tmp_path_factory, config: Config)
     names = {collector: name for name, collector in config.collectors.items()}
     rules = [
         rule._replace(
-            collectors=tuple(
+            receivers=tuple(
                 one._replace(host=names[one], port=None, address=None) if one in names else one
                 for one in rule.collectors
             )
