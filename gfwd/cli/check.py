@@ -75,9 +75,8 @@ def _configuration(path: str) -> Checked:
 
 def _warnings(ruleset: RuleSet) -> list[Problem]:
     from gfwd.rules import warnings
-    from gfwd.rules.space import RuleSpace
 
-    return warnings.warnings(ruleset, RuleSpace(ruleset))
+    return warnings.warnings(ruleset)
 
 
 def _collectors(ruleset: RuleSet) -> list[Collector]:

@@ -40,7 +40,7 @@ def traffic(capture: str) -> Traffic:
         core.publish(compile_plan(plan))
         while worker.step():
             for record in iter(worker.take_tapped, None):
-                found[_source(record.frame), space.ranked[record.rule].ports[0][0]] += 1
+                found[_source(record.frame), space.outcomes[record.rule][0].ports[0][0]] += 1
         broken = core.port_error(port)
     return Traffic(found, None if broken is None else f"{capture}: error: {broken}")
 

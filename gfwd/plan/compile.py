@@ -12,8 +12,9 @@ from itertools import accumulate
 
 from gfwd.native import core
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort
+from gfwd.rules.levels import NO_NODE
 from gfwd.rules.model import ADDRESS_BITS, Collector, Family, Ports, Prefix, Rule
-from gfwd.rules.space import NO_NODE, RuleSpace
+from gfwd.rules.space import RuleSpace
 
 _U32 = "I"
 _ALIGNMENT = 64  # a section starts at a cache line

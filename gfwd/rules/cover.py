@@ -12,17 +12,15 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from gfwd.rules.model import ADDRESS_BITS, FAMILIES, PortRange, Ports, Prefix, merge_ports
+from gfwd.rules.levels import NO_NODE
+from gfwd.rules.model import ADDRESS_BITS, PortRange, Ports, Prefix, merge_ports
 from gfwd.rules.portmap import NumberedRange, PortMap, joined, ports_of, together
-from gfwd.rules.space import NO_NODE
+from gfwd.rules.prefixes import ROOTS, left_out
 
 NOTHING: Final = 0
 """The number of what is not to be covered."""
 
 _MIXED: Final = -1  # more than one number among the addresses: they have been told already
-
-ROOTS: Final = tuple(Prefix(family, 0, 0) for family in FAMILIES)
-"""All of IPv4, and all of IPv6. A forest to be covered has both."""
 
 Numbers = Callable[[int, Ports], PortMap]
 """A node and ports → the number for each of these ports."""
@@ -34,7 +32,9 @@ _prefix = itemgetter(0)
 
 
 class Cover:
-    """prefixes, parents: the forest, sorted. own: for each node the ports that may have another number than above."""
+    """prefixes, parents: the forest, sorted, with both ROOTS. own: the ports that may have another number than above,
+    for each node.
+    """
 
     def __init__(
         self, prefixes: Sequence[Prefix], parents: Sequence[int], own: Sequence[Ports], numbers: Numbers
@@ -113,17 +113,7 @@ def all_but(sources: Sequence[Prefix]) -> tuple[Prefix, list[Prefix]]:
     bits = ADDRESS_BITS[low.family]
     free = max((low.value ^ high.last).bit_length(), bits - low.length)
     whole = Prefix(low.family, low.value >> free << free, bits - free)
-    return whole, _left_out(whole, sources)
-
-
-def _left_out(prefix: Prefix, sources: Sequence[Prefix]) -> list[Prefix]:
-    if not sources:
-        return [prefix]
-    if sources[0] == prefix:
-        return []
-    low, high = prefix.halves()
-    middle = bisect_left(sources, high)
-    return _left_out(low, sources[:middle]) + _left_out(high, sources[middle:])
+    return whole, left_out(whole, sources)
 
 
 def _first(*numbers: int | None) -> int:

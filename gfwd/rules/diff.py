@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gfwd.rules.cover import NOTHING, ROOTS, Cover
+from gfwd.rules.cover import NOTHING, Cover
+from gfwd.rules.levels import NO_NODE, find_parents
 from gfwd.rules.model import (
     ADDRESS_BITS,
     ALL_PORTS,
@@ -25,7 +26,8 @@ from gfwd.rules.model import (
 )
 from gfwd.rules.moved import moved
 from gfwd.rules.portmap import NumberedRange, PortMap, joined, ports_of, together
-from gfwd.rules.space import NO_NODE, RuleSpace, find_parents
+from gfwd.rules.prefixes import ROOTS
+from gfwd.rules.space import RuleSpace
 
 
 class Difference(NamedTuple):

@@ -239,6 +239,14 @@ def each_collector(receivers: Iterable[Receiver]) -> tuple[Collector, ...]:
     return tuple(found)
 
 
+def once(receivers: Iterable[Receiver]) -> tuple[Receiver, ...]:
+    """Each receiver once: of collectors that differ by their names alone, the first."""
+    found: dict[Receiver, Receiver] = {}
+    for one in receivers:
+        found.setdefault(one._replace(name=None) if isinstance(one, Collector) else one, one)
+    return tuple(found.values())
+
+
 def _priority_order(rule: Rule) -> str:
     return rule.priority or "default"  # lower case sorts behind A to Z
 

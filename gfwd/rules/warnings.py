@@ -6,42 +6,85 @@ address over. Only where narrower prefixes tile the wider one without a gap can 
 are folded up first, from the narrowest prefix to the widest, and then one walk down answers for all rules.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from gfwd.errors import Problem
-from gfwd.rules.model import ADDRESS_BITS, FAMILIES, Address, Family, Ports, Prefix, Rule, RuleSet
+from gfwd.rules.levels import NO_NODE, Levels, levels_of
+from gfwd.rules.model import ADDRESS_BITS, ALL_PORTS, FAMILIES, Address, Family, Ports, Prefix, Rule, RuleSet
 from gfwd.rules.portmap import PortMap, best_of, worst_of
 from gfwd.rules.porttree import PortTree
-from gfwd.rules.space import NO_NODE, RuleSpace
+from gfwd.rules.prefixes import ROOTS, without
+from gfwd.rules.space import denied_sources
 
 _MOST_LINES_NAMED: Final = 3
 
 Source = Prefix | None
-Key = tuple[Source, Ports, bool]
+Key = tuple[Source, Ports, bool, tuple[Prefix, ...]]
 
 
-def warnings(ruleset: RuleSet, space: RuleSpace) -> list[Problem]:
-    """Remarks on rules that never get a datagram, in the order of the lines. `space` was made from `ruleset`."""
-    idle = idle_rules(space)
+def warnings(ruleset: RuleSet) -> list[Problem]:
+    """Remarks on rules that never get a datagram, in the order of the lines."""
+    ranked = ruleset.ranked()
+    idle = idle_rules(ruleset)
     if not idle:
         return []
-    best_with_key: dict[Key, int] = {}
-    for number, rule in enumerate(space.ranked):
-        best_with_key.setdefault(_key(rule), number)
+    best_with_key: dict[Key, Rule] = {}
+    for rule in ranked:
+        if not rule.applies_always:
+            best_with_key.setdefault(_key(rule), rule)
     problems = []
-    for number in idle:
-        rule = space.ranked[number]
-        best = best_with_key[_key(rule)]
-        text = _idle_text(space, number) if best == number else _duplicate_text(space.ranked[best], rule)
+    for rank, contest in idle.items():
+        rule = ranked[rank]
+        best = best_with_key.get(_key(rule), rule)
+        text = _idle_text(contest, rule, rank) if best is rule else _duplicate_text(best, rule)
         problems.append(Problem(ruleset.path, rule.line, 1, text, "warning"))
     return sorted(problems)
 
 
-def idle_rules(space: RuleSpace) -> list[int]:
-    """The numbers of all rules that can never win, whatever the source and the port of a datagram."""
-    winners = bytearray(len(space.ranked))  # 1 for a rule that wins somewhere
+class Contest:
+    """Rules of which the best takes all. Number 0 is for denied exporters, who come before all rules; a rule's number
+    is its rank, from 1. Rules that do not take part match nothing.
+    """
+
+    def __init__(self, ruleset: RuleSet, takes_part: Callable[[Rule], bool]) -> None:
+        self.ranked = ruleset.ranked()
+        placed: list[tuple[Prefix | None, int]] = [(prefix, 0) for prefix in denied_sources(ruleset.exporters)]
+        for number, rule in enumerate(self.ranked, 1):
+            if takes_part(rule):
+                placed += ((source, number) for source in without(rule.source, rule.excepted))
+        self.levels = Levels(*levels_of(placed, [ALL_PORTS, *(rule.ports for rule in self.ranked)]))
+
+    def losers(self) -> list[int]:
+        """The ranks of those that win nothing."""
+        return [number - 1 for number in _idle(self.levels, len(self.ranked) + 1) if number > 0]
+
+
+def idle_rules(ruleset: RuleSet) -> dict[int, Contest]:
+    """The ranks of all rules that never apply, whatever the source and the port of a datagram, and who takes it all.
+
+    A rule that applies always loses to nobody but denied exporters, and takes nothing from others but from a default.
+    """
+    compete = Contest(ruleset, lambda rule: not rule.applies_always)
+    idle = {rank: compete for rank in compete.losers() if not compete.ranked[rank].applies_always}
+    always = [rule for rule in compete.ranked if rule.applies_always]
+    if always:
+        every = Contest(ruleset, lambda _: True)
+        idle |= {rank: every for rank in every.losers() if every.ranked[rank].priority is None}
+        denied = denied_sources(ruleset.exporters)
+        idle |= {
+            rank: compete
+            for rank, rule in enumerate(compete.ranked)
+            if rule.applies_always and not without(rule.source, (*rule.excepted, *denied))
+        }
+    return dict(sorted(idle.items()))
+
+
+def _idle(space: Levels, numbers: int) -> list[int]:
+    """The numbers that win nothing."""
+    winners = bytearray(numbers)  # 1 for one that wins somewhere
     tilings = _Tilings(space)
-    wider = PortTree(nobody=len(space.ranked))  # the rules for those sources that hold the one in hand
+    wider = PortTree(nobody=numbers)  # what is laid over those sources that hold the one in hand
 
     def judge(ranges: PortMap, below: PortMap) -> None:
         """Find the winners among the rules for one source, of which narrower sources cover all that is `below`."""
@@ -73,7 +116,7 @@ class _Tilings:
     of_all   the same for the whole address space, of both families
     """
 
-    def __init__(self, space: RuleSpace) -> None:
+    def __init__(self, space: Levels) -> None:
         self.of_node: dict[int, PortMap] = {}
         # Negative node numbers stand for what lies above the forest: a family's whole address space.
         uncovered = {_top(family): 1 << ADDRESS_BITS[family] for family in FAMILIES}
@@ -115,7 +158,7 @@ def _worst_of_all(port_maps: list[PortMap]) -> PortMap:
 
 def _key(rule: Rule) -> Key:
     """What two rules share that are duplicates. `default` and `*` are not: they are written for different ends."""
-    return rule.source, rule.ports, rule.priority is None
+    return rule.source, rule.ports, rule.priority is None, rule.excepted
 
 
 def _duplicate_text(winner: Rule, rule: Rule) -> str:
@@ -127,26 +170,32 @@ def _duplicate_text(winner: Rule, rule: Rule) -> str:
     )
 
 
-def _idle_text(space: RuleSpace, number: int) -> str:
+def _idle_text(contest: Contest, rule: Rule, rank: int) -> str:
     """Name the one rule that takes all, if there is one, or else a few that take parts."""
-    rule = space.ranked[number]
     takers: set[int] = set()
     for family, source in _corners(rule):
         for port in _edges(rule.ports):
-            better = [other for other in space.levels(family, source, port) if other < number]
-            for other in better:
-                if _covers(space.ranked[other], rule):
-                    return f"this rule can never win: line {space.ranked[other].line} is better, and takes all of it"
-            takers.add(min(better))
-    lines = sorted(space.ranked[taker].line for taker in takers)
+            better = [number for number in contest.levels.levels(family, source, port) if number < rank + 1]
+            for number in better:
+                if number > 0 and _covers(contest.ranked[number - 1], rule):
+                    line = contest.ranked[number - 1].line
+                    return f"this rule can never win: line {line} is better, and takes all of it"
+            takers.update(better and [min(better)])
+    if takers == {0}:
+        return "this rule can never apply: all of its exporters are denied"
+    lines = sorted(contest.ranked[number - 1].line for number in takers if number > 0)
     named = " and ".join(f"line {line}" for line in lines[:_MOST_LINES_NAMED])
     return f"this rule can never win: better rules together take all of it, among them {named}"
 
 
 def _corners(rule: Rule) -> list[Address]:
     """The first and the last address of a rule's source."""
-    prefixes = [Prefix(family, 0, 0) for family in FAMILIES] if rule.source is None else [rule.source]
-    return [Address(prefix.family, value) for prefix in prefixes for value in {prefix.value, prefix.last}]
+    return [
+        Address(prefix.family, value)
+        for source in without(rule.source, rule.excepted)
+        for prefix in (ROOTS if source is None else (source,))
+        for value in {prefix.value, prefix.last}
+    ]
 
 
 def _edges(ports: Ports) -> set[int]:
@@ -155,7 +204,9 @@ def _edges(ports: Ports) -> set[int]:
 
 
 def _covers(better: Rule, rule: Rule) -> bool:
-    """Whether one rule matches all that another one matches."""
+    """Whether one rule matches all that another one matches; False where that is not plain to see."""
+    if better.excepted:
+        return False
     if better.source is not None and (rule.source is None or not better.source.holds(rule.source)):
         return False
     return all(any(low <= first and last <= high for low, high in better.ports) for first, last in rule.ports)

@@ -26,7 +26,7 @@ PYTHON: dict[str, set[str]] = {
     "rules": set(),
     "config": {"rules"},
     "imports": {"rules"},
-    "plan": {"rules.model", "rules.space", "native.core"},
+    "plan": {"rules.levels", "rules.model", "rules.space", "native.core"},
     "dns": set(),
     "l2": {"rules.model"},
     "netflow": set(),

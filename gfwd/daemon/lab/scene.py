@@ -9,8 +9,8 @@ from typing import NamedTuple
 from gfwd.daemon.lab.traffic import CABLES, RULES, Stream, Traffic, from_capture, of_own_making
 from gfwd.errors import ConfigError, GfwdError, Problem
 from gfwd.rules import classic
-from gfwd.rules.model import Address, Prefix, RuleSet
-from gfwd.rules.space import RuleSpace
+from gfwd.rules.model import Address, Prefix, RuleSet, each_collector
+from gfwd.rules.space import RuleSpace, receivers_of
 
 OWN_RULES = "/dev/stdin"
 """Where the forwarder of the lab reads rules that are in no file."""
@@ -101,7 +101,7 @@ def _targets(space: RuleSpace, stream: Stream) -> tuple[Target, ...]:
         return ()
     return tuple(
         Target(collector.address, stream.port if collector.port is None else collector.port)
-        for collector in space.ranked[winner].collectors
+        for collector in each_collector(receivers_of(space.outcomes[winner]))
         if collector.address is not None and collector.address.family == 4
     )
 

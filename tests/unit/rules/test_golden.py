@@ -10,7 +10,6 @@ import pytest
 from gfwd.errors import ConfigError
 from gfwd.rules.canonical import canonical_text
 from gfwd.rules.classic import parse
-from gfwd.rules.space import RuleSpace
 from gfwd.rules.warnings import warnings
 
 FOLDER = Path(__file__).parents[2] / "golden" / "rules"
@@ -40,6 +39,6 @@ def test_golden(name: str) -> None:
     text = canonical_text(ruleset)
     assert text == golden(name, "ok")
     assert canonical_text(parse(text, name)) == text
-    messages = warnings(ruleset, RuleSpace(ruleset))
+    messages = warnings(ruleset)
     assert "".join(f"{message}\n" for message in messages) == golden(name, "warn")
     assert golden(name, "err") == ""

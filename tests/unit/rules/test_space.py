@@ -2,13 +2,17 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 
+from gfwd.errors import ConfigError, GfwdError
+from gfwd.rules import apply_all
 from gfwd.rules.classic import parse
+from gfwd.rules.levels import NO_NODE
 from gfwd.rules.model import ADDRESS_BITS, Family, RuleSet
 from gfwd.rules.portmap import PortMap
-from gfwd.rules.space import NO_NODE, RuleSpace
-from tests.unit.rules.universe import SAMPLE_PORTS, addresses, families, rule_sets, scan
+from gfwd.rules.space import RuleSpace
+from tests.unit.rules.universe import SAMPLE_PORTS, addresses, apply, families, optioned_rule_sets, rule_sets, scan
 
 SAMPLE = """
 10.0.0.0/8     514        192.0.2.1  B
@@ -91,6 +95,44 @@ def test_segments_name_the_deepest_node(ruleset: RuleSet, family: Family) -> Non
                 if prefix.family == family and prefix.value <= value <= prefix.last
             ]
             assert node == max(holders, key=lambda number: space.prefixes[number].length, default=NO_NODE)
+
+
+@settings(max_examples=400)
+@given(optioned_rule_sets())
+def test_rules_apply_as_their_words_say(ruleset: RuleSet) -> None:
+    """With exceptions, rules that apply always, and denied exporters."""
+    space = RuleSpace(ruleset)
+    for address in addresses():
+        for port in SAMPLE_PORTS:
+            number = space.winner(address.family, address.value, port)
+            rules = () if number is None else space.outcomes[number]
+            expected = apply(ruleset, address, port)
+            assert expected == (None if number is not None and not rules else set(rules))
+            assert [rule for rule in space.ranked if rule in rules] == list(rules)
+
+
+def test_combinations_that_go_to_too_many_are_refused() -> None:
+    text = "".join(f"* 514 {','.join(f'10.{n}.{half}.{m}' for m in range(1, 71))} A\n" for n, half in ((1, 1), (1, 2)))
+    rules = tuple(rule._replace(applies_always=True) for rule in parse(text, "x").rules)
+    with pytest.raises(
+        ConfigError, match=r"x:2: error: the rules that apply together \(lines 2, 1\) name 140 collectors"
+    ):
+        RuleSpace(RuleSet("x", rules))
+
+
+def test_more_combinations_than_memory_is_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply_all, "MOST", 10)
+    text = "".join(f"10.0.0.{n} * 192.0.2.1 A\n" for n in range(1, 12))
+    rules = tuple(rule._replace(applies_always=True) for rule in parse(text, "x").rules)
+    with pytest.raises(GfwdError, match="more than 10 combinations"):
+        RuleSpace(RuleSet("x", rules))
+
+
+@given(optioned_rule_sets())
+def test_combined_port_maps_are_well_formed(ruleset: RuleSet) -> None:
+    space = RuleSpace(ruleset)
+    assert is_well_formed(space.any_ranges)
+    assert all(map(is_well_formed, space.ranges))
 
 
 def is_well_formed(port_map: PortMap) -> bool:

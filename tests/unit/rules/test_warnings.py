@@ -7,14 +7,13 @@ from hypothesis import given, settings
 
 from gfwd.rules.classic import parse
 from gfwd.rules.model import RuleSet
-from gfwd.rules.space import RuleSpace
 from gfwd.rules.warnings import idle_rules, warnings
-from tests.unit.rules.universe import SAMPLE_PORTS, addresses, matches, rule_sets, scan
+from tests.unit.rules.universe import SAMPLE_PORTS, addresses, apply, matches, optioned_rule_sets, rule_sets, scan
 
 
 def warn(text: str) -> list[str]:
     ruleset = parse(text, "x")
-    return list(map(str, warnings(ruleset, RuleSpace(ruleset))))
+    return list(map(str, warnings(ruleset)))
 
 
 def never(line: int, reason: str) -> str:
@@ -77,21 +76,28 @@ def test_warnings(text: str, expected: list[str]) -> None:
 @settings(max_examples=400)
 @given(rule_sets())
 def test_idle_rules_are_those_that_win_no_point(ruleset: RuleSet) -> None:
-    space = RuleSpace(ruleset)
     winners = {scan(ruleset, address, port) for address in addresses() for port in SAMPLE_PORTS}
-    assert idle_rules(space) == [number for number, rule in enumerate(space.ranked) if rule not in winners]
+    assert list(idle_rules(ruleset)) == [rank for rank, rule in enumerate(ruleset.ranked()) if rule not in winners]
+
+
+@settings(max_examples=400)
+@given(optioned_rule_sets())
+def test_idle_rules_with_options_are_those_that_never_apply(ruleset: RuleSet) -> None:
+    applied = {rule for address in addresses() for port in SAMPLE_PORTS for rule in apply(ruleset, address, port) or ()}
+    assert list(idle_rules(ruleset)) == [rank for rank, rule in enumerate(ruleset.ranked()) if rule not in applied]
+    assert len(warnings(ruleset)) == len(idle_rules(ruleset))
 
 
 @given(rule_sets())
 def test_named_lines_are_better_where_the_rule_applies(ruleset: RuleSet) -> None:
-    space = RuleSpace(ruleset)
-    number_of = {rule.line: number for number, rule in enumerate(space.ranked)}
-    problems = warnings(ruleset, space)
-    assert [problem.line for problem in problems] == sorted(space.ranked[number].line for number in idle_rules(space))
+    ranked = ruleset.ranked()
+    number_of = {rule.line: number for number, rule in enumerate(ranked)}
+    problems = warnings(ruleset)
+    assert [problem.line for problem in problems] == sorted(ranked[number].line for number in idle_rules(ruleset))
     for problem in problems:
         assert problem.kind == "warning"
-        rule = space.ranked[number_of[problem.line]]
-        named = [space.ranked[number_of[int(line)]] for line in re.findall(r"line (\d+)", problem.text)]
+        rule = ranked[number_of[problem.line]]
+        named = [ranked[number_of[int(line)]] for line in re.findall(r"line (\d+)", problem.text)]
         assert named
         points = [(address, port) for address in addresses() for port in SAMPLE_PORTS if matches(rule, address, port)]
         for better in named:

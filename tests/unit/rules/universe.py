@@ -9,6 +9,7 @@ from gfwd.rules.model import (
     ALL_PORTS,
     Address,
     Collector,
+    Exporters,
     Family,
     Ports,
     Prefix,
@@ -75,6 +76,23 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
     return RuleSet("tiny.rules", tuple(draw(st.permutations(rules))))
 
 
+@st.composite
+def optioned_rule_sets(draw: st.DrawFn) -> RuleSet:
+    """Rules with exceptions, rules that apply always, and exporters that are denied."""
+    ruleset = draw(rule_sets())
+    some_prefixes = st.lists(prefixes(), max_size=2).map(tuple)
+    rules = tuple(
+        rule._replace(
+            excepted=draw(some_prefixes), applies_always=rule.priority is not None and draw(st.integers(0, 2)) == 0
+        )
+        for rule in ruleset.rules
+    )
+    exporters = Exporters(
+        allow=draw(st.one_of(st.just(()), some_prefixes)), deny=draw(st.one_of(st.just(()), some_prefixes))
+    )
+    return RuleSet(ruleset.path, rules, exporters)
+
+
 def addresses() -> Iterator[Address]:
     """An address for each of the smallest prefixes."""
     for family in (4, 6):
@@ -83,11 +101,33 @@ def addresses() -> Iterator[Address]:
 
 
 def matches(rule: Rule, address: Address, port: int) -> bool:
-    if rule.source is not None:
-        bits = ADDRESS_BITS[rule.source.family] - rule.source.length
-        if rule.source.family != address.family or rule.source.value >> bits != address.value >> bits:
-            return False
+    if rule.source is not None and not lies_in(address, rule.source):
+        return False
+    if any(lies_in(address, prefix) for prefix in rule.excepted):
+        return False
     return any(first <= port <= last for first, last in rule.ports)
+
+
+def lies_in(address: Address, prefix: Prefix) -> bool:
+    bits = ADDRESS_BITS[prefix.family] - prefix.length
+    return prefix.family == address.family and prefix.value >> bits == address.value >> bits
+
+
+def is_denied(exporters: Exporters, address: Address) -> bool:
+    allowed = not exporters.allow or any(lies_in(address, prefix) for prefix in exporters.allow)
+    return not allowed or any(lies_in(address, prefix) for prefix in exporters.deny)
+
+
+def apply(ruleset: RuleSet, address: Address, port: int) -> set[Rule] | None:
+    """Which rules apply, from the words of their definition; None: the exporter is denied."""
+    if is_denied(ruleset.exporters, address):
+        return None
+    always = {rule for rule in ruleset.rules if rule.applies_always and matches(rule, address, port)}
+    others = tuple(rule for rule in ruleset.rules if not rule.applies_always)
+    winner = scan(RuleSet(ruleset.path, others), address, port)
+    if winner is None or (always and winner.priority is None):
+        return always
+    return {winner, *always}
 
 
 def scan(ruleset: RuleSet, address: Address, port: int) -> Rule | None:
