@@ -23,7 +23,12 @@ fw_drop_name(unsigned cause)
 		[FW_DROP_BAD_CHECKSUM] = "bad_checksum",
 		[FW_DROP_TTL_EXPIRED] = "ttl_expired",
 		[FW_DROP_NO_RULE] = "no_rule",
+		[FW_DROP_DENIED] = "denied",
+		[FW_DROP_RATE_LIMITED] = "rate_limited",
+		[FW_DROP_LOOP] = "loop",
 		[FW_DROP_NO_COLLECTOR] = "no_collector",
+		[FW_DROP_SAMPLED_OUT] = "sampled_out",
+		[FW_DROP_COLLECTOR_LIMIT] = "collector_limit",
 		[FW_DROP_NEIGHBOUR_PENDING_FULL] = "neighbour_pending_full",
 		[FW_DROP_NEIGHBOUR_FAILED] = "neighbour_failed",
 		[FW_DROP_FAMILY_MISMATCH] = "family_mismatch",
@@ -79,9 +84,14 @@ fw_core_new(const struct fw_limits *limits, char *error)
 	if (core != NULL) {
 		core->limits = *limits;
 		core->neighbours = calloc(limits->neighbours, sizeof *core->neighbours);
+		core->collector_paces = calloc(limits->collectors, sizeof *core->collector_paces);
 	}
-	if (core == NULL || core->neighbours == NULL) {
+	if (core == NULL || core->neighbours == NULL || core->collector_paces == NULL) {
 		snprintf(error, FW_ERROR_BYTES, "no memory left");
+		if (core != NULL) {
+			free(core->neighbours);
+			free(core->collector_paces);
+		}
 		free(core);
 		return NULL;
 	}
@@ -117,6 +127,7 @@ fw_core_free(struct fw_core *core)
 	free(core->retired);
 	free(core->published);
 	free(core->neighbours);
+	free(core->collector_paces);
 	free(core);
 }
 
@@ -246,12 +257,13 @@ fw_lookup(struct fw_core *core, unsigned family, const uint8_t *address, uint16_
 struct fw_worker *
 fw_worker_new(struct fw_core *core, char *error)
 {
-	struct fw_worker *w = core_is_open(core, error) ? worker_new(core, &core->published, core->neighbours, &core->limits) :
-	    NULL;
+	struct fw_worker *w;
 
+	if (!core_is_open(core, error))
+		return NULL;
+	w = worker_new(core, &core->published, core->neighbours, core->collector_paces, &core->limits);
 	if (w == NULL) {
-		if (core->published == NULL)
-			snprintf(error, FW_ERROR_BYTES, "no memory left for a worker");
+		snprintf(error, FW_ERROR_BYTES, "no memory left for a worker");
 		return NULL;
 	}
 	w->next = core->workers;

@@ -11,6 +11,7 @@
 struct fw_core {
 	struct fw_limits limits;
 	uint64_t *neighbours;
+	uint64_t *collector_paces;	/* by counter slot; see pace.h */
 	struct fw_plan *published;	/* swapped by fw_publish, read by every worker */
 	uint32_t generation;		/* of the last published plan */
 	struct fw_plan **retired;	/* plans that some worker may still read */

@@ -21,10 +21,19 @@ NONE: int = lib.fw_none()
 ABI: int = lib.FW_ABI
 WAITING_MAX: int = lib.FW_WAITING_MAX
 TARGETS_MAX: int = lib.FW_TARGETS_MAX
+SHARES: int = lib.FW_SHARES
 PORTS_MAX: int = lib.FW_PORTS_MAX
 XDP_HEADROOM: int = lib.FW_XDP_HEADROOM
 DROP_CAUSES: tuple[str, ...] = tuple(ffi.string(lib.fw_drop_name(i)).decode() for i in range(lib.FW_DROP_CAUSES))
 """Names of the drop causes, in the order of C's `enum fw_fate`."""
+
+FORWARD: int = lib.FW_FORWARD
+DENIED: int = lib.FW_DROP_DENIED
+BALANCES: dict[str, int] = {
+    "exporter": lib.FW_BALANCE_EXPORTER,
+    "flow": lib.FW_BALANCE_FLOW,
+    "round-robin": lib.FW_BALANCE_ROUND_ROBIN,
+}
 
 _MAC_BYTES = 6
 _RECORD_ROOM = 65536
@@ -205,7 +214,8 @@ class Core(AbstractContextManager["Core"]):
     `close()`: it frees everything, and no worker may be running then.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, seeds: tuple[int, int] | None = None) -> None:
+        """seeds: what chance is made of, 64 bits each; None: random, so that nobody can foretell it."""
         self.limits = limits
         error = _error()
         sizes = ffi.new(
@@ -218,7 +228,7 @@ class Core(AbstractContextManager["Core"]):
                 "flows": limits.flows,
                 "frame_bytes": limits.frame_bytes,
                 "ring_slots": limits.ring_slots,
-                "seeds": [int.from_bytes(os.urandom(8)) for _ in range(2)],
+                "seeds": seeds or [int.from_bytes(os.urandom(8)) for _ in range(2)],
             },
         )
         # Publishing, counting and looking through plans happen one after the other, whichever threads ask.

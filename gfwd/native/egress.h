@@ -83,10 +83,11 @@ egress_exchanges_tags(const struct fw_egress *e, uint32_t in_port, const struct 
 	return (p->ip != ETHER_BYTES || e->port->tags_bytes != 0) && in_port != e->queue->port && !e->port->keep_tags;
 }
 
-/* Adds a frame, in its own buffer where that may leave, else a copy; or says why it cannot be sent. */
+/* Adds a frame, in its own buffer where that may leave, else a copy; or says why it cannot be sent. option: NULL: none. */
 static inline enum fw_fate
 egress_send(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const struct fw_packet *p,
-    const struct fw_plan_target *t, uint64_t neighbour, bool may_move, struct fw_work *work)
+    const struct fw_plan_target *t, const struct fw_plan_option *option, uint64_t neighbour, bool may_move,
+    struct fw_work *work)
 {
 	bool exchanges = egress_exchanges_tags(e, in_port, p);
 	uint32_t len_after = exchanges ? frame->len - (p->ip - ETHER_BYTES) + e->port->tags_bytes : frame->len;
@@ -104,6 +105,8 @@ egress_send(struct fw_egress *e, uint32_t in_port, struct fw_frame *frame, const
 		work->copied++;
 	}
 	fw_rewrite(out->data, p, t, e->port, neighbour);
+	if (unlikely(option != NULL))
+		fw_rewrite_option(out->data, p, option, t->family);
 	if (unlikely(exchanges))
 		out->len = rewrite_tags(out->data, frame->len, p->ip, e->port);
 	return FW_FORWARD;

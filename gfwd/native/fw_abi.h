@@ -7,10 +7,11 @@
  */
 
 enum {
-	FW_ABI = 2,			/* the first field of a plan; raised when a structure below changes */
+	FW_ABI = 3,			/* the first field of a plan; raised when a structure below changes */
 	FW_BURST = 64,			/* frames that go through the path together */
 	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
-	FW_TARGETS_MAX = 128,		/* collectors of one rule */
+	FW_TARGETS_MAX = 128,		/* copies of one datagram */
+	FW_SHARES = 4096,		/* parts that exporters and flows are divided into, for balancing */
 	FW_PORTS_MAX = 64,		/* also the most rings that a worker reads */
 	FW_XDP_HEADROOM = 256,		/* AF_XDP: what a buffer holds before a frame (XDP_PACKET_HEADROOM) */
 	FW_ERROR_BYTES = 512
@@ -25,7 +26,12 @@ enum fw_fate {
 	FW_DROP_BAD_CHECKSUM,
 	FW_DROP_TTL_EXPIRED,
 	FW_DROP_NO_RULE,
+	FW_DROP_DENIED,			/* its exporter is one that may not send */
+	FW_DROP_RATE_LIMITED,		/* its exporter sends more than it may */
+	FW_DROP_LOOP,			/* it has been here before, or came from gfwd itself */
 	FW_DROP_NO_COLLECTOR,
+	FW_DROP_SAMPLED_OUT,		/* not the one in N that the collector gets */
+	FW_DROP_COLLECTOR_LIMIT,	/* more a second than the collector is to get */
 	FW_DROP_NEIGHBOUR_PENDING_FULL,
 	FW_DROP_NEIGHBOUR_FAILED,
 	FW_DROP_FAMILY_MISMATCH,
@@ -40,7 +46,8 @@ enum fw_fate {
 	FW_PASS = FW_DROP_CAUSES,	/* not ours; the host stack's where the port has one */
 	FW_PUNT,			/* for Python: ARP, ND, ICMP */
 	FW_WAIT,			/* a copy waits for its neighbour */
-	FW_FORWARD
+	FW_FORWARD,
+	FW_SUSPECT			/* not an end: it may have been here before, which is to be looked at */
 };
 
 enum fw_neigh_state { FW_NEIGH_EMPTY, FW_NEIGH_PENDING, FW_NEIGH_READY, FW_NEIGH_FAILED };
@@ -72,9 +79,52 @@ struct fw_plan_target {
 
 struct fw_plan_rule {
 	uint32_t first_target;
-	uint32_t n_targets;
+	uint32_t n_targets;		/* 0: not all of its datagrams go to the same targets without further ado … */
 	uint32_t counter;		/* counter slot */
+	uint32_t special;		/* … and here it stands what becomes of them */
+};
+
+/* What becomes of datagrams that do not just go to a rule's targets. Rules that apply together are one of these. */
+struct fw_plan_special {
+	uint32_t fate;			/* FW_FORWARD, or the drop cause of all */
+	uint32_t first_choice;		/* one copy for each */
+	uint32_t n_choices;
+	uint32_t first_counter;		/* counter slots, of all rules that apply */
+	uint32_t n_counters;
 	uint32_t unused;
+};
+
+enum fw_balance { FW_BALANCE_EXPORTER, FW_BALANCE_FLOW, FW_BALANCE_ROUND_ROBIN };
+
+/* A copy that goes to one of several targets. */
+struct fw_plan_choice {
+	uint32_t first_member;		/* in members, which has target numbers */
+	uint32_t n_members;		/* FW_SHARES: by hash; any number: by turns; 1: there is no choice */
+	uint32_t balance;
+	uint32_t turn;			/* a number below limits.collectors: which turns it takes */
+};
+
+/* How a copy leaves, beyond its target, which has the same number. All 0: as any other does. */
+struct fw_plan_option {
+	uint8_t source[16];		/* source address; IPv4 in the first four bytes */
+	uint8_t source_port_bytes[2];	/* UDP source port, network order; both 0: keep the datagram's */
+	uint8_t has_source;		/* 0: keep the datagram's source address */
+	uint8_t ttl;			/* 0: one less than it came with */
+	uint32_t sample;		/* one in so many leaves; 0 or 1: all do */
+	uint32_t limit_ns;		/* from one copy to the next, on average, at least; 0: no limit */
+	uint32_t unused;
+};
+
+/* IPv4 exporters from `start` up to the next one's start may send one datagram in so many nanoseconds; 0: any number. */
+struct fw_plan_pace4 {
+	uint32_t start;
+	uint32_t ns;
+};
+
+struct fw_plan_pace6 {
+	uint64_t start_hi;
+	uint64_t start_lo;
+	uint64_t ns;
 };
 
 /* All rules that were written for one source prefix. A parent is the next shorter prefix around it that has rules. */
@@ -138,6 +188,14 @@ struct fw_plan {
 	uint32_t n_top4;		/* top4[i], top4[i + 1]: first segment, and last, to look at for that place */
 	uint32_t n_segments4;
 	uint32_t n_segments6;
+	uint32_t n_options;		/* as many as targets; 0: no target has one */
+	uint32_t n_specials;
+	uint32_t n_choices;
+	uint32_t n_members;
+	uint32_t n_counters;
+	uint32_t n_paces4;		/* 0, and n_paces6 too: no exporter has a limit */
+	uint32_t n_paces6;
+	uint32_t pace_of_rest;		/* of all exporters together that found no room in the table */
 	uint32_t unused;
 	uint64_t listen;		/* 2,048 × uint32_t: a bit for each UDP port, port 0 the lowest of the first word */
 	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
@@ -151,6 +209,13 @@ struct fw_plan {
 	uint64_t top4;
 	uint64_t segments4;
 	uint64_t segments6;
+	uint64_t options;
+	uint64_t specials;
+	uint64_t choices;
+	uint64_t members;		/* uint32_t: target numbers */
+	uint64_t counters;		/* uint32_t: counter slots */
+	uint64_t paces4;
+	uint64_t paces6;
 };
 
 /* ---- counters ---- */

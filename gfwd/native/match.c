@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "match.h"
 
 /* ---- the full lookup ---- */
@@ -71,6 +72,46 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 		node = nodes[node].parent;
 	}
 	return best;
+}
+
+/* Is a source address one of our own? Then what comes from there was sent by gfwd (a network of ours has exporters, too). */
+static bool
+is_from_us(const struct fw_plan *plan, const struct fw_key *key)
+{
+	const struct fw_plan_own4 *own4 = plan_own4(plan);
+	const struct fw_plan_own6 *own6 = plan_own6(plan);
+
+	if (key_family(key) == 4) {
+		for (uint32_t i = 0; i < plan->n_own4; i++)
+			if (load32(own4[i].mask) == UINT32_MAX && get32(own4[i].value) == key->src_lo)
+				return true;
+		return false;
+	}
+	for (uint32_t i = 0; i < plan->n_own6; i++)
+		if ((own6[i].mask_hi & own6[i].mask_lo) == UINT64_MAX && own6[i].value_hi == key->src_hi &&
+		    own6[i].value_lo == key->src_lo)
+			return true;
+	return false;
+}
+
+/* The limit that holds for an exporter's address: ns from one datagram to the next. */
+static uint32_t
+pace_of(const struct fw_plan *plan, const struct fw_key *key)
+{
+	const struct fw_plan_pace4 *v4 = plan_paces4(plan);
+	const struct fw_plan_pace6 *v6 = plan_paces6(plan);
+	bool is_v4 = key_family(key) == 4;
+	uint32_t first = 0, n = is_v4 ? plan->n_paces4 : plan->n_paces6;
+
+	while (n > 1) {
+		uint32_t half = n / 2, m = first + half;
+		bool starts_before = is_v4 ? v4[m].start <= key->src_lo :
+		    v6[m].start_hi < key->src_hi || (v6[m].start_hi == key->src_hi && v6[m].start_lo <= key->src_lo);
+
+		first = starts_before ? m : first;
+		n -= half;
+	}
+	return is_v4 ? v4[first].ns : (uint32_t)v6[first].ns;
 }
 
 /* ---- exporters ---- */
@@ -201,14 +242,53 @@ look_in_cache(struct fw_matcher *m, struct fw_flow *set, struct fw_packet *p)
 	return true;
 }
 
+/* The answer for this very key is not to be given from the cache any more. */
+static void
+forget(struct fw_matcher *m, const struct fw_key *key)
+{
+	struct fw_flow *set = set_of(m, key);
+
+	for (unsigned way = 0; way < FLOW_WAYS; way++)
+		if (is_key(&set[way].key, key))
+			set[way] = (struct fw_flow){ 0 };
+}
+
+/*
+ * Suspects are not remembered, and the datagrams that they may be doubles of are not any more: so all of both are looked
+ * at, as long as it takes.
+ */
+static bool
+is_suspect(struct fw_matcher *m, const struct fw_key *key)
+{
+	struct fw_key usual = *key;
+	uint8_t usual_ttl;
+	bool suspects = loop_suspects(&m->loops, key, &usual_ttl);
+
+	if (usual_ttl != 0) {
+		usual.rest ^= (uint32_t)(usual_ttl ^ key_ttl(key)) << 8;
+		forget(m, &usual);
+	}
+	return suspects;
+}
+
 /* A miss: ask the plan, and remember. */
 static void
 look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, struct fw_packet *p)
 {
 	unsigned way = 0;
 
-	p->rule = match_lookup(plan, key_family(&p->key), p->key.src_hi, p->key.src_lo, key_dport(&p->key));
 	p->exporter = exporter_of(m, &p->key);
+	if (is_from_us(plan, &p->key)) {
+		p->fate = FW_DROP_LOOP;
+		return;
+	}
+	p->rule = match_lookup(plan, key_family(&p->key), p->key.src_hi, p->key.src_lo, key_dport(&p->key));
+	if (plan_has_paces(plan))
+		m->exporter_paces[p->exporter].ns = p->exporter == 0 ? plan->pace_of_rest : pace_of(plan, &p->key);
+	if (is_suspect(m, &p->key)) {
+		p->fate = FW_SUSPECT;
+		return;
+	}
 	while (way < FLOW_LAST && set[way].key.rest >> 32 == plan->generation)
 		way++;
 	set[way] = (struct fw_flow){ p->key, p->rule, p->exporter };
@@ -239,6 +319,8 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 		if (unlikely(!look_in_cache(m, p->set, p))) {
 			look_up(m, plan, p->set, p);
 			lookups++;
+			if (p->fate == FW_DROP_LOOP)
+				continue;
 		}
 		if (unlikely(p->rule == FW_NONE)) {
 			p->fate = FW_DROP_NO_RULE;
@@ -293,7 +375,9 @@ match_init(struct fw_matcher *m, const struct fw_limits *limits)
 	m->exporters = calloc(limits->exporters + 1, sizeof *m->exporters);
 	m->exporter_counts = zeroed_lines((limits->exporters + 1) * sizeof *m->exporter_counts);
 	m->exporter_index = calloc(m->index_mask + 1, sizeof *m->exporter_index);
-	return m->flows != NULL && m->exporters != NULL && m->exporter_counts != NULL && m->exporter_index != NULL;
+	m->exporter_paces = calloc(limits->exporters + 1, sizeof *m->exporter_paces);
+	return loop_init(&m->loops, limits) && m->flows != NULL && m->exporters != NULL && m->exporter_counts != NULL &&
+	    m->exporter_index != NULL && m->exporter_paces != NULL;
 }
 
 void
@@ -303,4 +387,6 @@ match_free(struct fw_matcher *m)
 	free(m->exporters);
 	free(m->exporter_counts);
 	free(m->exporter_index);
+	free(m->exporter_paces);
+	loop_free(&m->loops);
 }

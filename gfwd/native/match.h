@@ -5,6 +5,7 @@
 #ifndef GFWD_MATCH_H
 #define GFWD_MATCH_H
 
+#include "loop.h"
 #include "parse.h"
 
 /* One remembered answer. Its key holds the plan's generation: publishing a plan empties the cache. */
@@ -12,6 +13,12 @@ struct fw_flow {
 	struct fw_key key;		/* all 0: never used */
 	uint32_t rule;
 	uint32_t exporter;
+};
+
+/* How much an exporter may send; see pace.h. */
+struct fw_exporter_pace {
+	uint64_t due;
+	uint32_t ns;			/* 0: any amount */
 };
 
 struct fw_matcher {
@@ -23,17 +30,22 @@ struct fw_matcher {
 	/* Exporters, in the order of their first datagram; number 0 is all that found no room. */
 	struct fw_key *exporters;	/* .rest is the family alone */
 	struct fw_count *exporter_counts;
+	struct fw_exporter_pace *exporter_paces;	/* the plan's, as of the last lookup */
 	uint32_t n_exporters;
 	uint32_t max_exporters;
 	uint32_t *exporter_index;	/* hash → number; 0: free */
 	uint32_t index_mask;
+	struct fw_loops loops;
 };
 
 /* False: no memory. */
 bool match_init(struct fw_matcher *, const struct fw_limits *);
 void match_free(struct fw_matcher *);
 
-/* Sets .rule (and .exporter) of all packets that go on; those without a rule end as no_rule. Counts into *work. */
+/*
+ * Sets .rule (and .exporter) of all packets that go on; those without a rule end as no_rule, and those that came from
+ * gfwd itself as loop; those that may have been here before are suspects. Counts into *work.
+ */
 void fw_match(struct fw_matcher *, const struct fw_plan *, struct fw_work *work, struct fw_packet *restrict packets,
     unsigned n);
 

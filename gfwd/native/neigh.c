@@ -95,7 +95,7 @@ copy_at(const struct fw_waiting *w, uint32_t i)
 }
 
 bool
-waiting_add(struct fw_waiting *w, uint32_t frame, const struct fw_plan_target *target)
+waiting_add(struct fw_waiting *w, uint32_t frame, const struct fw_plan_target *target, const struct fw_plan_option *option)
 {
 	struct fw_waiting_queue *q = &w->queues[target->neighbour];
 	uint32_t i;
@@ -104,6 +104,8 @@ waiting_add(struct fw_waiting *w, uint32_t frame, const struct fw_plan_target *t
 		return false;
 	i = pool_take(&w->copies);	/* has FW_WAITING_MAX entries for each queue */
 	*copy_at(w, i) = (struct fw_waiting_copy){ .target = *target, .frame = frame, .next = FW_NONE };
+	if (option != NULL)
+		copy_at(w, i)->option = *option;
 	if (q->n == 0) {
 		q->first = i;
 		w->busy[w->n_busy++] = target->neighbour;

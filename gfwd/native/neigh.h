@@ -48,6 +48,7 @@ struct fw_waiting_frame {
 /* A copy that waits: everything needed to send it, whatever plan is in force by then. */
 struct fw_waiting_copy {
 	struct fw_plan_target target;
+	struct fw_plan_option option;
 	uint32_t frame;
 	uint32_t next;			/* in the neighbour's queue, or in the free list */
 };
@@ -89,8 +90,8 @@ struct fw_waiting_frame *waiting_frame(const struct fw_waiting *, uint32_t numbe
 /* Frees a kept datagram when no copy of it waits. */
 void waiting_let_go(struct fw_waiting *, uint32_t number);
 
-/* Puts a copy at the end of its neighbour's queue; false: the queue is full. */
-bool waiting_add(struct fw_waiting *, uint32_t frame, const struct fw_plan_target *);
+/* Puts a copy at the end of its neighbour's queue; false: the queue is full. option: NULL: none. */
+bool waiting_add(struct fw_waiting *, uint32_t frame, const struct fw_plan_target *, const struct fw_plan_option *option);
 /* The copy at the head of a neighbour's queue; NULL: none waits. */
 struct fw_waiting_copy *waiting_first(const struct fw_waiting *, uint32_t slot);
 /* Takes the head off the queue, and off its datagram's number of copies. */

@@ -24,7 +24,6 @@ enum {
 	PROTO_ICMPV6 = 58,
 	PROTO_DESTINATION_OPTIONS = 60,
 
-	UDP_BYTES = 8,
 	UDP_PORTS_BYTES = 4
 };
 
@@ -137,7 +136,7 @@ parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(ip[8] <= 1))
 		return FW_DROP_TTL_EXPIRED;
 
-	p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, dport, 4) };
+	p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, dport, ip[8], 4) };
 	p->udp = (uint16_t)(p->ip + header);
 	p->ip_bytes = total;
 	return FW_FORWARD;
@@ -227,7 +226,7 @@ parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(ip[7] <= 1))
 		return FW_DROP_TTL_EXPIRED;
 
-	p->key = (struct fw_key){ get64(ip + 8), get64(ip + 16), key_rest(plan->generation, dport, 6) };
+	p->key = (struct fw_key){ get64(ip + 8), get64(ip + 16), key_rest(plan->generation, dport, ip[7], 6) };
 	p->udp = (uint16_t)(p->ip + IPV6_BYTES + chain.bytes);
 	p->ip_bytes = IPV6_BYTES + chain.bytes + payload;
 	return FW_FORWARD;
@@ -278,7 +277,7 @@ struct plain_questions {
 	const struct fw_plan_own4 *own;
 	uint32_t n_own;
 	const uint32_t *listen;
-	uint64_t rest;			/* of the key, without the port */
+	uint64_t rest;			/* of the key, without port and TTL */
 };
 
 /*
@@ -311,7 +310,7 @@ parse_plain(const struct plain_questions *ask, const struct fw_frame *f, struct 
 		return false;
 	p->key.src_hi = 0;
 	p->key.src_lo = get32(ip + 12);
-	p->key.rest = ask->rest | (uint32_t)dport << 16;
+	p->key.rest = ask->rest | (uint32_t)dport << 16 | (uint32_t)ip[8] << 8;
 	p->ip = ETHER_BYTES;
 	p->udp = ETHER_BYTES + IPV4_BYTES;
 	p->ip_bytes = total;
@@ -327,7 +326,7 @@ fw_parse(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *re
 		.own = plan_own4(plan),
 		.n_own = plan->n_own4,
 		.listen = plan_listen(plan),
-		.rest = key_rest(plan->generation, 0, 4),
+		.rest = key_rest(plan->generation, 0, 0, 4),
 	};
 
 	if (unlikely(plan_ports(plan)[in_port].out_only)) {

@@ -11,6 +11,7 @@
 #define ETHER_BYTES 14U
 #define VLAN_TAG_BYTES 4U
 #define IPV4_BYTES 20U
+#define UDP_BYTES 8U
 
 /* What an exact match compares: source address, and everything else in one word. */
 struct fw_key {
@@ -19,11 +20,20 @@ struct fw_key {
 	uint64_t rest;			/* see key_rest() */
 };
 
-/* An answer holds for one plan: its generation is part of what is compared. */
+/*
+ * An answer holds for one plan: its generation is part of what is compared. So is the TTL, for another reason: an
+ * exporter's datagrams all come with the same one, and whoever sends others may be sending them once more (loop.h).
+ */
 static inline uint64_t
-key_rest(uint32_t generation, uint16_t dport, uint8_t family)
+key_rest(uint32_t generation, uint16_t dport, uint8_t ttl, uint8_t family)
 {
-	return (uint64_t)generation << 32 | (uint32_t)dport << 16 | family;
+	return (uint64_t)generation << 32 | (uint32_t)dport << 16 | (uint32_t)ttl << 8 | family;
+}
+
+static inline uint8_t
+key_ttl(const struct fw_key *key)
+{
+	return (uint8_t)(key->rest >> 8);
 }
 
 static inline uint16_t

@@ -43,6 +43,13 @@ check_sections(const struct fw_plan *p, char *error)
 		{ "top4", p->top4, p->n_top4, sizeof(uint32_t) },
 		{ "segments4", p->segments4, p->n_segments4, sizeof(struct fw_plan_segment4) },
 		{ "segments6", p->segments6, p->n_segments6, sizeof(struct fw_plan_segment6) },
+		{ "options", p->options, p->n_options, sizeof(struct fw_plan_option) },
+		{ "specials", p->specials, p->n_specials, sizeof(struct fw_plan_special) },
+		{ "choices", p->choices, p->n_choices, sizeof(struct fw_plan_choice) },
+		{ "members", p->members, p->n_members, sizeof(uint32_t) },
+		{ "counters", p->counters, p->n_counters, sizeof(uint32_t) },
+		{ "paces4", p->paces4, p->n_paces4, sizeof(struct fw_plan_pace4) },
+		{ "paces6", p->paces6, p->n_paces6, sizeof(struct fw_plan_pace6) },
 	};
 
 	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
@@ -94,14 +101,68 @@ check_targets(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 	return true;
 }
 
+/* Do these n, from the first on, lie among so many? */
+static bool
+lie_within(uint32_t first, uint32_t n, uint32_t all)
+{
+	return first <= all && n <= all - first;
+}
+
+static bool
+check_choices(const struct fw_plan *p, const struct plan_bounds *b, char *error)
+{
+	if (p->n_options != 0 && p->n_options != p->n_targets)
+		return refuse(error, "plan: %u options for %u targets", p->n_options, p->n_targets);
+	for (uint32_t i = 0; i < p->n_members; i++)
+		if (plan_members(p)[i] >= p->n_targets)
+			return refuse(error, "plan: member %u is target %u, there are %u", i, plan_members(p)[i],
+			    p->n_targets);
+	for (uint32_t i = 0; i < p->n_choices; i++) {
+		const struct fw_plan_choice *c = &plan_choices(p)[i];
+
+		if (c->n_members < 1 || !lie_within(c->first_member, c->n_members, p->n_members))
+			return refuse(error, "plan: choice %u has %u members from %u", i, c->n_members, c->first_member);
+		if (c->balance > FW_BALANCE_ROUND_ROBIN ||
+		    (c->n_members > 1 && c->balance != FW_BALANCE_ROUND_ROBIN && c->n_members != FW_SHARES))
+			return refuse(error, "plan: choice %u cannot be made among %u", i, c->n_members);
+		if (c->turn >= b->collectors)
+			return refuse(error, "plan: choice %u takes turns %u, there is room for %u", i, c->turn, b->collectors);
+	}
+	return true;
+}
+
+static bool
+check_specials(const struct fw_plan *p, const struct plan_bounds *b, char *error)
+{
+	for (uint32_t i = 0; i < p->n_counters; i++)
+		if (plan_counters(p)[i] >= b->rules)
+			return refuse(error, "plan: a rule counts in %u, there is room for %u", plan_counters(p)[i], b->rules);
+	for (uint32_t i = 0; i < p->n_specials; i++) {
+		const struct fw_plan_special *s = &plan_specials(p)[i];
+
+		if (s->fate != FW_FORWARD && s->fate >= FW_DROP_CAUSES)
+			return refuse(error, "plan: special %u has a fate of %u", i, s->fate);
+		if (s->n_choices > FW_TARGETS_MAX || !lie_within(s->first_choice, s->n_choices, p->n_choices) ||
+		    (s->fate == FW_FORWARD && s->n_choices < 1))
+			return refuse(error, "plan: special %u has %u choices from %u", i, s->n_choices, s->first_choice);
+		if (!lie_within(s->first_counter, s->n_counters, p->n_counters))
+			return refuse(error, "plan: special %u has %u counters from %u", i, s->n_counters, s->first_counter);
+	}
+	return true;
+}
+
 static bool
 check_rules(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 {
 	for (uint32_t i = 0; i < p->n_rules; i++) {
 		const struct fw_plan_rule *r = &plan_rules(p)[i];
 
-		if (r->n_targets < 1 || r->n_targets > FW_TARGETS_MAX || r->first_target > p->n_targets ||
-		    r->n_targets > p->n_targets - r->first_target)
+		if (r->n_targets == 0) {
+			if (r->special >= p->n_specials)
+				return refuse(error, "plan: rule %u is special %u, there are %u", i, r->special, p->n_specials);
+			continue;
+		}
+		if (r->n_targets > FW_TARGETS_MAX || !lie_within(r->first_target, r->n_targets, p->n_targets))
 			return refuse(error, "plan: rule %u has %u targets from %u", i, r->n_targets, r->first_target);
 		if (r->counter >= b->rules)
 			return refuse(error, "plan: rule %u counts in %u, there is room for %u", i, r->counter, b->rules);
@@ -185,6 +246,26 @@ check_segments6(const struct fw_plan *p, char *error)
 	return true;
 }
 
+/* Where there are any, every address has one. */
+static bool
+check_paces(const struct fw_plan *p, char *error)
+{
+	const struct fw_plan_pace4 *v4 = plan_paces4(p);
+	const struct fw_plan_pace6 *v6 = plan_paces6(p);
+
+	if (plan_has_paces(p) && (p->n_paces4 == 0 || p->n_paces6 == 0 || v4[0].start != 0 || v6[0].start_hi != 0 ||
+	    v6[0].start_lo != 0))
+		return refuse(error, "plan: limits of exporters do not start at 0");
+	for (uint32_t i = 1; i < p->n_paces4; i++)
+		if (v4[i].start <= v4[i - 1].start)
+			return refuse(error, "plan: IPv4 limit %u is out of order", i);
+	for (uint32_t i = 1; i < p->n_paces6; i++)
+		if (v6[i].start_hi < v6[i - 1].start_hi ||
+		    (v6[i].start_hi == v6[i - 1].start_hi && v6[i].start_lo <= v6[i - 1].start_lo))
+			return refuse(error, "plan: IPv6 limit %u is out of order", i);
+	return true;
+}
+
 static bool
 check_lookup(const struct fw_plan *p, char *error)
 {
@@ -203,5 +284,6 @@ plan_check(const struct fw_plan *p, size_t bytes, const struct plan_bounds *b, c
 	if (bytes < sizeof *p || p->bytes != bytes || p->abi != FW_ABI)
 		return refuse(error, "plan: cut short, or made for another version of the core");
 	return check_sections(p, error) && check_ports(p, b, error) && check_targets(p, b, error) &&
-	    check_rules(p, b, error) && check_lookup(p, error);
+	    check_choices(p, b, error) && check_specials(p, b, error) && check_rules(p, b, error) &&
+	    check_paces(p, error) && check_lookup(p, error);
 }

@@ -38,6 +38,20 @@ PLAN_SECTION(own6, struct fw_plan_own6)
 PLAN_SECTION(top4, uint32_t)
 PLAN_SECTION(segments4, struct fw_plan_segment4)
 PLAN_SECTION(segments6, struct fw_plan_segment6)
+PLAN_SECTION(options, struct fw_plan_option)
+PLAN_SECTION(specials, struct fw_plan_special)
+PLAN_SECTION(choices, struct fw_plan_choice)
+PLAN_SECTION(members, uint32_t)
+PLAN_SECTION(counters, uint32_t)
+PLAN_SECTION(paces4, struct fw_plan_pace4)
+PLAN_SECTION(paces6, struct fw_plan_pace6)
+
+/* Has any exporter a limit? */
+static inline bool
+plan_has_paces(const struct fw_plan *plan)
+{
+	return (plan->n_paces4 | plan->n_paces6) != 0;
+}
 
 static inline bool
 plan_listens(const struct fw_plan *plan, uint16_t port)

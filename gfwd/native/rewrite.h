@@ -78,6 +78,57 @@ rewrite_ipv6(uint8_t *ip, uint8_t *udp, const struct fw_plan_target *t)
 	rewrite_udp(udp, t, 6, change);
 }
 
+/* ---- what an option changes besides; all that is rewritten anyway has been ---- */
+
+static inline uint32_t
+rewrite_source(uint8_t *source, const struct fw_plan_option *o, unsigned bytes)
+{
+	uint32_t change = 0;
+
+	for (unsigned i = 0; i < bytes; i += 4)
+		change += csum_change32(load32(source + i), load32(o->source + i));
+	memcpy(source, o->source, bytes);
+	return change;
+}
+
+static inline void
+rewrite_udp_source(uint8_t *udp, const struct fw_plan_option *o, unsigned family, uint32_t change)
+{
+	uint16_t port = load16(o->source_port_bytes), checksum = load16(udp + 6);
+
+	if (port != 0) {
+		change += csum_change16(load16(udp), port);
+		store16(udp, port);
+	}
+	if (family == 4 && checksum == 0)
+		return;
+	checksum = csum_update(checksum, change);
+	store16(udp + 6, checksum != 0 ? checksum : 0xffff);
+}
+
+static inline void
+fw_rewrite_option(uint8_t *frame, const struct fw_packet *p, const struct fw_plan_option *o, unsigned family)
+{
+	uint8_t *ip = frame + p->ip;
+	uint32_t change = 0, ttl_change = 0;
+
+	if (family == 4) {
+		if (o->has_source)
+			change = rewrite_source(ip + 12, o, 4);
+		if (o->ttl != 0) {
+			ttl_change = csum_change16(load16(ip + 8), load16((const uint8_t[2]){ o->ttl, ip[9] }));
+			ip[8] = o->ttl;
+		}
+		store16(ip + 10, csum_update(load16(ip + 10), change + ttl_change));
+	} else {
+		if (o->has_source)
+			change = rewrite_source(ip + 8, o, 16);
+		if (o->ttl != 0)
+			ip[7] = o->ttl;
+	}
+	rewrite_udp_source(frame + p->udp, o, family, change);
+}
+
 /* All of it but the VLAN tags. */
 static inline void
 fw_rewrite(uint8_t *frame, const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_plan_port *out,

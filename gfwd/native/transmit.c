@@ -1,5 +1,8 @@
 #include <unistd.h>
 
+#include "choose.h"
+#include "pace.h"
+#include "sample.h"
 #include "transmit.h"
 
 /* ---- one copy of a frame, to one target ---- */
@@ -16,6 +19,7 @@ struct burst {
 	/* Theirs, one step nearer. */
 	const struct fw_plan_rule *rules;
 	const struct fw_plan_target *targets;
+	const struct fw_plan_option *options;	/* by target; NULL: there are none */
 	const uint64_t *neighbours;
 	struct fw_count *exporter_counts;
 	struct fw_count *rule_counts;
@@ -24,21 +28,39 @@ struct burst {
 
 /* *kept: the frame's number in the waiting room; FW_NONE: it is not there yet. */
 static enum fw_fate
-wait_for_neighbour(const struct burst *b, unsigned i, const struct fw_plan_target *t, uint32_t *kept)
+wait_for_neighbour(const struct burst *b, unsigned i, const struct fw_plan_target *t, const struct fw_plan_option *option,
+    uint32_t *kept)
 {
 	struct fw_waiting *w = &b->tx->waiting;
 
 	if (*kept == FW_NONE)
 		*kept = waiting_keep(w, b->in->port, &b->frames[i], &b->packets[i]);
-	if (*kept == FW_NONE || !waiting_add(w, *kept, t))
+	if (*kept == FW_NONE || !waiting_add(w, *kept, t, option))
 		return FW_DROP_NEIGHBOUR_PENDING_FULL;
 	return FW_WAIT;
 }
 
+/* Is this copy among those that its collector is to get? */
+static enum fw_fate
+admit_copy(const struct burst *b, unsigned i, const struct fw_plan_option *option, uint32_t collector)
+{
+	const uint8_t *udp = b->frames[i].data + b->packets[i].udp;
+
+	if (option->sample > 1 && !sample_takes(&b->tx->chance, option->sample) &&
+	    !sample_has_template(udp + UDP_BYTES, get16(udp + 4) - UDP_BYTES))
+		return FW_DROP_SAMPLED_OUT;
+	if (option->limit_ns != 0 && !pace_allows(&b->tx->collector_paces[collector], option->limit_ns,
+	    clock_of(&b->tx->clock, &b->frames[i])))
+		return FW_DROP_COLLECTOR_LIMIT;
+	return FW_FORWARD;
+}
+
 static __attribute__((noinline)) enum fw_fate
-send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, bool is_last, uint32_t *kept)
+send_copy(const struct burst *b, unsigned i, uint32_t target, bool is_last, uint32_t *kept)
 {
 	const struct fw_packet *p = &b->packets[i];
+	const struct fw_plan_target *t = &b->targets[target];
+	const struct fw_plan_option *option = b->options == NULL ? NULL : &b->options[target];
 	struct fw_egress *e = b->tx->egress[t->egress];
 	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 
@@ -48,12 +70,18 @@ send_copy(const struct burst *b, unsigned i, const struct fw_plan_target *t, boo
 		return FW_DROP_TOO_BIG;
 	if (neigh_state(neighbour) == FW_NEIGH_FAILED)
 		return FW_DROP_NEIGHBOUR_FAILED;
+	if (option != NULL) {
+		enum fw_fate fate = admit_copy(b, i, option, t->collector);
+
+		if (fate != FW_FORWARD)
+			return fate;
+	}
 	/* Who comes while others wait, waits behind them: order survives. */
 	if (neigh_state(neighbour) != FW_NEIGH_READY ||
 	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
-		return wait_for_neighbour(b, i, t, kept);
-	return egress_send(e, b->in->port, &b->frames[i], p, t, neighbour, is_last && e->queue->buffers == b->in->buffers,
-	    &b->stats->work);
+		return wait_for_neighbour(b, i, t, option, kept);
+	return egress_send(e, b->in->port, &b->frames[i], p, t, option, neighbour,
+	    is_last && e->queue->buffers == b->in->buffers, &b->stats->work);
 }
 
 static inline void
@@ -79,17 +107,26 @@ merge(enum fw_fate frame, enum fw_fate copy)
 	return copy > frame && copy >= FW_WAIT ? copy : frame;
 }
 
+/* What becomes of a rule's datagrams where that is not just its targets; else NULL. */
+static inline const struct fw_plan_special *
+special_of(const struct burst *b, const struct fw_plan_rule *rule)
+{
+	return likely(rule->n_targets > 0) ? NULL : plan_specials(b->plan) + rule->special;
+}
+
 /* One after the other; the last one may have the received buffer itself. */
 static inline enum fw_fate
-forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_target *t, uint32_t n)
+forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, const struct fw_plan_special *special)
 {
-	uint32_t len = b->frames[i].len, kept = FW_NONE;
+	uint32_t n = special == NULL ? rule->n_targets : special->n_choices, len = b->frames[i].len, kept = FW_NONE;
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
-		enum fw_fate copy_fate = send_copy(b, i, &t[k], k + 1 == n, &kept);
+		uint32_t target = special == NULL ? rule->first_target + k : choose_target(b->plan,
+		    special->first_choice + k, &b->packets[i], b->frames[i].data, b->tx->turns);
+		enum fw_fate copy_fate = send_copy(b, i, target, k + 1 == n, &kept);
 
-		count_copy(&b->collectors[t[k].collector], copy_fate, len);
+		count_copy(&b->collectors[b->targets[target].collector], copy_fate, len);
 		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
 	}
 	if (kept != FW_NONE) {
@@ -164,7 +201,8 @@ tap(const struct burst *b, unsigned i)
 static inline bool
 must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 {
-	unsigned wanted = rule->n_targets;
+	const struct fw_plan_special *special = special_of(b, rule);
+	unsigned wanted = special == NULL ? rule->n_targets : special->n_choices;
 
 	if (b->only == NULL || likely(b->only->room - b->only->n_out >= wanted))
 		return false;
@@ -187,6 +225,13 @@ count_datagram(const struct burst *b, unsigned i, const struct fw_plan_rule *rul
 {
 	count_exporter(b, i, len);
 	stats_count(&b->rule_counts[rule->counter], len);
+}
+
+static void
+count_special(const struct burst *b, const struct fw_plan_special *special, uint32_t len)
+{
+	for (uint32_t k = 0; k < special->n_counters; k++)
+		stats_count(&b->rule_counts[plan_counters(b->plan)[special->first_counter + k]], len);
 }
 
 /* IPv4 without tags to a collector of IPv4 that is there: most of what send_copy() asks, in one go. */
@@ -255,6 +300,8 @@ forward_plain_copies(const struct burst *b, struct run *run, unsigned i, const s
 	uint64_t neighbours[FW_TARGETS_MAX];
 	uint32_t last = rule->n_targets - 1, len = frame->len;
 
+	if (rule->n_targets == 0)
+		return false;
 	for (uint32_t k = 0; k <= last; k++) {
 		neighbours[k] = __atomic_load_n(&b->neighbours[t[k].neighbour], __ATOMIC_RELAXED);
 		if (t[k].egress != t->egress || !is_common(&b->packets[i], &t[k], e, neighbours[k]))
@@ -307,6 +354,41 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 
 /* ---- a burst ---- */
 
+/* Does its exporter send more than it may? */
+static inline bool
+is_too_fast(const struct burst *b, unsigned i)
+{
+	struct fw_exporter_pace *pace = &b->tx->matcher->exporter_paces[b->packets[i].exporter];
+
+	return plan_has_paces(b->plan) && pace->ns != 0 &&
+	    !pace_allows(&pace->due, pace->ns, clock_of(&b->tx->clock, &b->frames[i]));
+}
+
+/* A datagram of ours, of which its rule wants copies. */
+static enum fw_fate
+forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule)
+{
+	const struct fw_plan_special *special = special_of(b, rule);
+	const struct fw_packet *p = &b->packets[i];
+	const struct fw_frame *frame = &b->frames[i];
+
+	count_exporter(b, i, frame->len);
+	if (unlikely(b->plan->tap_every != 0))
+		tap(b, i);
+	if (special != NULL && special->fate != FW_FORWARD)
+		return special->fate;
+	if (is_too_fast(b, i))
+		return FW_DROP_RATE_LIMITED;
+	if (p->fate == FW_SUSPECT &&
+	    loop_comes_back(&b->tx->matcher->loops, p, frame->data, clock_of(&b->tx->clock, frame)))
+		return FW_DROP_LOOP;
+	if (special != NULL)
+		count_special(b, special, frame->len);
+	else
+		stats_count(&b->rule_counts[rule->counter], frame->len);
+	return forward_to_each(b, i, rule, special);
+}
+
 /* One frame out of the common case. False: there is no room for it now. */
 static __attribute__((noinline)) bool
 transmit_one(const struct burst *b, unsigned i, unsigned *ended)
@@ -314,16 +396,13 @@ transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 	const struct fw_packet *p = &b->packets[i];
 	enum fw_fate fate = p->fate;
 
-	if (fate == FW_FORWARD) {
+	if (fate == FW_FORWARD || fate == FW_SUSPECT) {
 		const struct fw_plan_rule *rule = &b->rules[p->rule];
 
 		if (must_stop(b, rule))
 			return false;
-		count_datagram(b, i, rule, b->frames[i].len);
-		if (unlikely(b->plan->tap_every != 0))
-			tap(b, i);
-		fate = forward_to_each(b, i, b->targets + rule->first_target, rule->n_targets);
-	} else if (fate == FW_DROP_NO_RULE) {
+		fate = forward_one(b, i, rule);
+	} else if (fate == FW_DROP_NO_RULE || fate == FW_DROP_LOOP) {
 		count_exporter(b, i, b->frames[i].len);
 		if (unlikely(b->plan->tap_every != 0))
 			tap(b, i);
@@ -363,15 +442,18 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 		.only = plan->only_egress == FW_NONE ? NULL : tx->egress[plan->only_egress],
 		.rules = plan_rules(plan),
 		.targets = plan_targets(plan),
+		.options = plan->n_options == 0 ? NULL : plan_options(plan),
 		.neighbours = tx->neighbours,
-		.exporter_counts = tx->exporters,
+		.exporter_counts = tx->matcher->exporter_counts,
 		.rule_counts = stats->rules,
 		.collectors = stats->collectors,
 	};
 	unsigned ended[FW_FORWARD + 1] = { 0 };
 	unsigned i, plain = 0;
 	struct run run = { NULL, 0, 0 };
-	bool may_be_plain = plan->tap_every == 0 && tx->waiting.n_busy == 0;
+	bool may_be_plain = plan->tap_every == 0 && tx->waiting.n_busy == 0 && !plan_has_paces(plan);
+
+	tx->clock.now = 0;
 
 	for (unsigned port = 0; port < tx->n_ports; port++)
 		if (tx->egress[port] != NULL)

@@ -52,7 +52,7 @@ send_waiting(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot)
 		if (state == FW_NEIGH_READY) {
 			if (egress_room(e, 1) == 0 && !e->queue->failed)
 				break;
-			fate = egress_send(e, f->in_port, &f->frame, &f->packet, &copy->target, neighbour, false,
+			fate = egress_send(e, f->in_port, &f->frame, &f->packet, &copy->target, &copy->option, neighbour, false,
 			    &stats->work);
 		}
 		settle(tx, stats, slot, fate);

@@ -314,7 +314,7 @@ close_pipe(const int ends[2])
 }
 
 struct fw_worker *
-worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_t *neighbours,
+worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_t *neighbours, uint64_t *collector_paces,
     const struct fw_limits *limits)
 {
 	struct fw_worker *w = aligned_alloc(FW_CACHE_LINE, sizeof *w);
@@ -325,9 +325,13 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->core = core;
 	w->published = published;
 	w->tx.neighbours = neighbours;
+	w->tx.collector_paces = collector_paces;
+	w->tx.matcher = &w->matcher;
+	w->tx.chance = limits->seeds[0] | 1;
+	w->tx.turns = calloc(limits->collectors, sizeof *w->tx.turns);
 	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
 	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
-	    !waiting_init(&w->tx.waiting, limits) ||
+	    !waiting_init(&w->tx.waiting, limits) || w->tx.turns == NULL ||
 	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->inject, limits->ring_slots, limits->frame_bytes)) {
@@ -335,7 +339,6 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 		return NULL;
 	}
 	w->tx.punt_bell = w->bell[1];
-	w->tx.exporters = w->matcher.exporter_counts;
 	return w;
 }
 
@@ -354,6 +357,7 @@ worker_free(struct fw_worker *w)
 	match_free(&w->matcher);
 	stats_free(&w->stats);
 	waiting_free(&w->tx.waiting);
+	free(w->tx.turns);
 	ring_free(&w->tx.punt);
 	ring_free(&w->tx.tap);
 	ring_free(&w->inject);

@@ -4,7 +4,6 @@
 #ifndef GFWD_WORKER_H
 #define GFWD_WORKER_H
 
-#include "match.h"
 #include "transmit.h"
 
 struct fw_worker {
@@ -29,7 +28,7 @@ struct fw_worker {
 };
 
 /* NULL: no memory. */
-struct fw_worker *worker_new(struct fw_core *, struct fw_plan *const *published, const uint64_t *neighbours,
+struct fw_worker *worker_new(struct fw_core *, struct fw_plan *const *published, const uint64_t *neighbours, uint64_t *collector_paces,
     const struct fw_limits *);
 void worker_free(struct fw_worker *);
 

@@ -1,5 +1,7 @@
 """The plan: rules, ports and collectors, compiled into the bytes that the core reads.
 
 blueprint.py  what a plan is made from, beside the rules: ports, own addresses, ways to collectors
+targets.py    outcomes of the rules → who gets copies, and how
+shares.py     who of a group gets which exporters
 compile.py    blueprint → bytes
 """

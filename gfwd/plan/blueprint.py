@@ -1,10 +1,10 @@
 """What a plan is made from: the rule space, and everything that the rules do not say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gfwd.rules.model import ALL_PORTS, Address, Collector, Family, Ports, Prefix
+from gfwd.rules.model import ALL_PORTS, EVERY_EXPORTER, Address, Collector, Exporters, Family, Ports, Prefix
 from gfwd.rules.space import RuleSpace
 
 EVERY_ADDRESS: tuple[Prefix, ...] = (Prefix(4, 0, 0), Prefix(6, 0, 0))
@@ -18,7 +18,8 @@ class PlanPort:
     mac: source MAC of what leaves here, 6 bytes. keep_tags: VLAN tags stay, whichever port a frame came in by.
     tags: the tags of what leaves here otherwise, 0, 4 or 8 bytes as they stand in the frame. mtu: longest IP packet
     that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python. passes_to: the
-    port that gets what is not ours, as it came. out_only: nothing that comes in there is ours.
+    port that gets what is not ours, as it came. out_only: nothing that comes in there is ours. own: gfwd's own
+    addresses there; copies may leave with the first of their family.
     """
 
     mac: bytes = bytes(6)
@@ -28,6 +29,7 @@ class PlanPort:
     punts: bool = False
     passes_to: int | None = None
     out_only: bool = False
+    own: tuple[Address, ...] = ()
 
 
 class Hop(NamedTuple):
@@ -54,9 +56,10 @@ class Route(NamedTuple):
 class Blueprint:
     """All that a plan holds.
 
-    routes: every collector that a rule names. counters: each rule's slot, by its rank; None: the rank is the slot.
-    own: destination addresses that are ours. listen: UDP ports that are ours. tap_every: one in so many datagrams of
-    ours goes to the tap; 0 for none.
+    routes: every collector that copies may go to. counters: each rule's slot, by its rank; None: the rank is the slot.
+    own: destination addresses that are ours. listen: UDP ports that are ours. exporters: how many datagrams they may
+    send (whom the rules deny is in the space). down: collectors that get nothing. tap_every: one in so many datagrams
+    of ours goes to the tap; 0 for none.
     """
 
     space: RuleSpace
@@ -65,4 +68,6 @@ class Blueprint:
     counters: Sequence[int] | None = None
     own: tuple[Prefix, ...] = EVERY_ADDRESS
     listen: Ports = ALL_PORTS
+    exporters: Exporters = EVERY_EXPORTER
+    down: Set[Collector] = frozenset()
     tap_every: int = 0

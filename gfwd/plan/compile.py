@@ -9,11 +9,13 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from operator import itemgetter
 
 from gfwd.native import core
-from gfwd.plan.blueprint import Blueprint, Hop, PlanPort
-from gfwd.rules.levels import NO_NODE
-from gfwd.rules.model import ADDRESS_BITS, Collector, Family, Ports, Prefix, Rule
+from gfwd.plan.blueprint import Blueprint, PlanPort
+from gfwd.plan.targets import Targets
+from gfwd.rules.levels import NO_NODE, Levels
+from gfwd.rules.model import ADDRESS_BITS, FAMILIES, Exporters, Ports, Prefix
 from gfwd.rules.space import RuleSpace
 
 _U32 = "I"
@@ -21,6 +23,7 @@ _ALIGNMENT = 64  # a section starts at a cache line
 _TOP_BITS_MAX = 16
 _LOW_64 = (1 << 64) - 1
 _UDP_PORTS = 65_536
+_NS = 1_000_000_000
 
 Section = tuple[bytes, int]
 """A section's bytes, and how many entries they are."""
@@ -29,7 +32,7 @@ Section = tuple[bytes, int]
 def compile_plan(blueprint: Blueprint) -> bytes:
     """The bytes to publish. Everything that they refer to by number must exist in the core, which checks it."""
     space = blueprint.space
-    targets = _Targets(blueprint)
+    targets = Targets(blueprint)
     rules = _rules(space, targets, blueprint.counters)
     nodes, ranges = _nodes(space)
     segments4, top4, top4_shift = _segments4(space)
@@ -37,7 +40,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "listen": (_listen(blueprint.listen), _UDP_PORTS // 8),
         "any": (_any(space), _UDP_PORTS),
         "ports": _packed("6sBB8sIIII", "plan_port", map(_port, blueprint.ports)),
-        "targets": targets.section(),
+        "targets": _packed("16sB2sBIII", "plan_target", targets.entries),
         "rules": rules,
         "nodes": nodes,
         "ranges": ranges,
@@ -46,9 +49,21 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "top4": top4,
         "segments4": segments4,
         "segments6": _segments6(space),
+        "options": _packed("16s2sBBIII", "plan_option", targets.options()),
+        "specials": _integers(targets.specials, 6),
+        "choices": _integers(targets.choices, 4),
+        "members": _integers(targets.members, 1),
+        "counters": _integers(targets.counters, 1),
+        **_paces(blueprint.exporters),
     }
     only_egress = targets.egresses.pop() if len(targets.egresses) == 1 else core.NONE
-    return _joined(sections, {"only_egress": only_egress, "tap_every": blueprint.tap_every, "top4_shift": top4_shift})
+    head = {
+        "only_egress": only_egress,
+        "tap_every": blueprint.tap_every,
+        "top4_shift": top4_shift,
+        "pace_of_rest": _pace(blueprint.exporters.limit),
+    }
+    return _joined(sections, head)
 
 
 def _joined(sections: dict[str, Section], head: dict[str, int]) -> bytes:
@@ -104,49 +119,47 @@ def _listen(ports: Ports) -> bytes:
     return array(_U32, struct.unpack("<2048I", bits.to_bytes(_UDP_PORTS // 8, "little"))).tobytes()
 
 
-# ---- rules and their targets ----
+# ---- rules, and whom they are for ----
 
 
-class _Targets:
-    """The targets of all rules. Rules with the same collectors share theirs, so that few stay in the cache."""
-
-    def __init__(self, blueprint: Blueprint) -> None:
-        self.egresses: set[int] = set()
-        self._routes = blueprint.routes
-        self._entries: list[tuple[object, ...]] = []
-        self._spans: dict[tuple[tuple[Collector, ...], Family | None], tuple[int, int]] = {}
-
-    def span(self, rule: Rule) -> tuple[int, int]:
-        """Where the rule's targets stand: the first, and how many."""
-        family = rule.source.family if rule.source is not None else None
-        key = rule.collectors, family
-        if key not in self._spans:
-            self._spans[key] = len(self._entries), len(rule.collectors)
-            self._entries.extend(self._entry(collector, family) for collector in rule.collectors)
-        return self._spans[key]
-
-    def _entry(self, collector: Collector, family: Family | None) -> tuple[object, ...]:
-        route = self._routes[collector]
-        port = (collector.port or 0).to_bytes(2, "big")
-        hop = route.hop_for(family)
-        if hop is None:
-            return b"", 0, port, 0, 0, 0, route.counter
-        self.egresses.add(hop.egress)
-        return _address(hop), hop.address.family, port, 0, hop.neighbour, hop.egress, route.counter
-
-    def section(self) -> Section:
-        return _packed("16sB2sBIII", "plan_target", self._entries)
-
-
-def _address(hop: Hop) -> bytes:
-    return hop.address.value.to_bytes(ADDRESS_BITS[hop.address.family] // 8, "big")
-
-
-def _rules(space: RuleSpace, targets: _Targets, counters: Sequence[int] | None) -> Section:
+def _rules(space: RuleSpace, targets: Targets, counters: Sequence[int] | None) -> Section:
+    slots = range(len(space.ranked)) if counters is None else counters
+    slot_of = {id(rule): slot for rule, slot in zip(space.ranked, slots, strict=True)}
     entries = array(_U32)
-    for rule, counter in zip(space.ranked, range(len(space.ranked)) if counters is None else counters, strict=True):
-        entries.extend((*targets.span(rule), counter, 0))
-    return entries.tobytes(), len(space.ranked)
+    for outcome in space.outcomes:
+        entries.extend(targets.rule(outcome, [slot_of[id(rule)] for rule in outcome]))
+    return entries.tobytes(), len(space.outcomes)
+
+
+def _integers(values: "array[int]", each: int) -> Section:
+    """Entries of so many integers."""
+    return values.tobytes(), len(values) // each
+
+
+# ---- exporters' limits ----
+
+
+def _paces(exporters: Exporters) -> dict[str, Section]:
+    """The limit of each address, by segments as in _segments4; nothing where nobody has one."""
+    if exporters.limit is None and not any(limit for _, limit in exporters.limits):
+        return {"paces4": (b"", 0), "paces6": (b"", 0)}
+    limits = sorted(exporters.limits, key=itemgetter(0))
+    levels = Levels((), ((prefix, ()) for prefix, _ in limits))
+    found: list[list[tuple[int, int]]] = []
+    for family in FAMILIES:
+        starts, nodes = levels.segments(family)
+        rows = zip(starts, (exporters.limit if node == NO_NODE else limits[node][1] for node in nodes), strict=True)
+        found.append([(start, _pace(limit)) for start, limit in rows])
+    v4, v6 = found
+    return {
+        "paces4": _packed("II", "plan_pace4", v4),
+        "paces6": _packed("QQQ", "plan_pace6", [(start >> 64, start & _LOW_64, ns) for start, ns in v6]),
+    }
+
+
+def _pace(limit: int | None) -> int:
+    """Nanoseconds from one to the next; 0: no limit."""
+    return 0 if limit is None else max(1, _NS // limit)
 
 
 # ---- the way from a source and a port to a rule ----

@@ -353,7 +353,7 @@ EDITS: list[tuple[str, int, str, int, str]] = [
     ("targets", 1, "egress", 1, "plan: target 1 leaves by port 1, neighbour 2; there are 1 and 4"),
     ("targets", 1, "neighbour", 4, "plan: target 1 leaves by port 0, neighbour 4; there are 1 and 4"),
     ("head", 0, "only_egress", 1, "plan: all leaves by port 1, there are 1"),
-    ("rules", 2, "n_targets", 0, "plan: rule 2 has 0 targets from 2"),
+    ("rules", 2, "n_targets", 0, "plan: rule 2 is special 0, there are 0"),
     ("rules", 2, "n_targets", 129, "plan: rule 2 has 129 targets from 2"),
     ("rules", 2, "first_target", 4, "plan: rule 2 has 1 targets from 4"),
     ("rules", 2, "first_target", NONE, f"plan: rule 2 has 1 targets from {NONE}"),

@@ -1,0 +1,184 @@
+"""Outcomes of the rule space → who gets which copies: targets, and what is special about them.
+
+Most rules are plain: each of their datagrams goes to all of their targets, and nothing but the addresses changes. All
+that needs more (options, groups, rules that apply together, denied exporters) is a special, and the others know nothing
+of it.
+"""
+
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gfwd.native import core
+from gfwd.plan.blueprint import Blueprint, Hop
+from gfwd.plan.shares import shares
+from gfwd.rules.model import ADDRESS_BITS, Collector, Family, Group, Options, Receiver, once
+from gfwd.rules.space import Outcome, receivers_of
+
+_NS = 1_000_000_000
+_NO_OPTION = (b"", b"", 0, 0, 0, 0, 0)
+
+PlanRule = tuple[int, int, int, int]
+"""A struct fw_plan_rule: first target, number of targets, counter, special."""
+
+
+class _Copy(NamedTuple):
+    """A copy goes to one of these. balance: see enum fw_balance."""
+
+    targets: tuple[int, ...]
+    balance: int
+
+
+class Targets:
+    """Gathers what outcomes need; the same for several of them only once, so that few stay in the cache.
+
+    egresses: ports that targets leave by.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.egresses: set[int] = set()
+        self.entries: list[tuple[object, ...]] = []  # struct fw_plan_target
+        self.specials = array("I")
+        self.choices = array("I")
+        self.members = array("I")
+        self.counters = array("I")
+        self._blueprint = blueprint
+        self._options: list[tuple[object, ...]] = []  # struct fw_plan_option
+        self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int] | None] = {}
+        self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
+        self._numbers: dict[tuple[Collector, Family | None], int] = {}
+        self._first_choices: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
+        self._specials: dict[tuple[int, ...], int] = {}
+
+    def rule(self, outcome: Outcome, counters: Sequence[int]) -> PlanRule:
+        """counters: the slots of the rules that apply."""
+        if not outcome:
+            return 0, 0, 0, self._special(core.DENIED, 0, 0, ())
+        family = next((rule.source.family for rule in outcome if rule.source is not None), None)
+        receivers = receivers_of(outcome)
+        span = self._span(receivers, family) if len(outcome) == 1 else None
+        if span is not None:
+            return *span, counters[0], 0
+        return 0, 0, 0, self._special(core.FORWARD, *self._choices(receivers, family), counters)
+
+    def options(self) -> list[tuple[object, ...]]:
+        """One for each target; none where no target has any."""
+        return self._options if any(option != _NO_OPTION for option in self._options) else []
+
+    # ---- plain rules ----
+
+    def _span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int] | None:
+        """Where the targets stand: the first, and how many; None: there is more to it."""
+        key = receivers, family
+        if key not in self._spans:
+            collectors = once(self._stand_in(one) or one if isinstance(one, Collector) else one for one in receivers)
+            self._spans[key] = None
+            if all(isinstance(one, Collector) and not _changes_copies(one.options) for one in collectors):
+                self._spans[key] = len(self.entries), len(collectors)
+                for one in collectors:
+                    assert isinstance(one, Collector)
+                    self._add(one, family)
+        return self._spans[key]
+
+    # ---- special ones ----
+
+    def _special(self, fate: int, first_choice: int, n_choices: int, counters: Sequence[int]) -> int:
+        key = fate, first_choice, n_choices, *counters
+        if key not in self._specials:
+            self._specials[key] = len(self._specials)
+            self.specials.extend((fate, first_choice, n_choices, len(self.counters), len(counters), 0))
+            self.counters.extend(counters)
+        return self._specials[key]
+
+    def _choices(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
+        """Where the choices stand, one for each copy: the first, and how many."""
+        key = receivers, family
+        if key not in self._first_choices:
+            copies = list(dict.fromkeys(self._copy(one, family) for one in receivers))
+            self._first_choices[key] = len(self.choices) // 4, len(copies)
+            for copy in copies:
+                # Who takes turns has a number for it; beyond as many as there are collectors, they share one.
+                turn = len(self.choices) // 4 % len(self._blueprint.routes)
+                self.choices.extend((len(self.members), len(copy.targets), copy.balance, turn))
+                self.members.extend(copy.targets)
+        return self._first_choices[key]
+
+    def _copy(self, receiver: Receiver, family: Family | None) -> _Copy:
+        key = receiver, family
+        if key not in self._copies:
+            if isinstance(receiver, Group):
+                self._copies[key] = self._share_out(receiver, family)
+            else:
+                target = self._number(self._stand_in(receiver) or receiver, family)
+                self._copies[key] = _Copy((target,), core.BALANCES["round-robin"])
+        return self._copies[key]
+
+    def _share_out(self, group: Group, family: Family | None) -> _Copy:
+        """Who is down leaves what it had to the others, unless somebody steps in for it. Where all are down, each has
+        its own, of which nothing leaves.
+        """
+        stand_ins = {member: self._stand_in(member) for member in group.members}
+        members = [member for member, stand_in in stand_ins.items() if stand_in is not None] or list(group.members)
+        targets = [self._number(stand_ins[member] or member, family) for member in members]
+        balance = core.BALANCES[group.balance]
+        if len(members) > 1 and group.balance != "round-robin":
+            return _Copy(tuple(targets[place] for place in shares(members)), balance)
+        return _Copy(tuple(targets), balance)
+
+    def _stand_in(self, collector: Collector) -> Collector | None:
+        """Who gets its copies: itself, or the first that steps in for it; None: nobody does."""
+        down = self._blueprint.down
+        backups = collector.options.backup if collector.options else ()
+        return next((one for one in (collector, *backups) if one not in down), None)
+
+    def _number(self, collector: Collector, family: Family | None) -> int:
+        key = collector, family
+        if key not in self._numbers:
+            self._numbers[key] = self._add(collector, family)
+        return self._numbers[key]
+
+    # ---- targets ----
+
+    def _add(self, collector: Collector, family: Family | None) -> int:
+        """A collector that is down has the target of one without an address."""
+        route = self._blueprint.routes[collector]
+        hop = None if collector in self._blueprint.down else route.hop_for(family)
+        options = collector.options or Options()
+        source = None
+        if hop is not None and options.own_source:
+            source = self._own_source(hop)
+            if source is None:
+                hop = None
+        port = (collector.port or 0).to_bytes(2, "big")
+        if hop is None:
+            self.entries.append((b"", 0, port, 0, 0, 0, route.counter))
+        else:
+            self.egresses.add(hop.egress)
+            family, value = hop.address
+            self.entries.append((_bytes(family, value), family, port, 0, hop.neighbour, hop.egress, route.counter))
+        limit_ns = 0 if options.limit is None else max(1, _NS // options.limit)
+        self._options.append(
+            (
+                source or b"",
+                (options.source_port or 0).to_bytes(2, "big") if options.source_port else b"",
+                int(source is not None),
+                options.ttl or 0,
+                0 if options.sample == 1 else options.sample,
+                limit_ns,
+                0,
+            )
+        )
+        return len(self.entries) - 1
+
+    def _own_source(self, hop: Hop) -> bytes | None:
+        own = self._blueprint.ports[hop.egress].own
+        return next((_bytes(one.family, one.value) for one in own if one.family == hop.address.family), None)
+
+
+def _bytes(family: Family, value: int) -> bytes:
+    return value.to_bytes(ADDRESS_BITS[family] // 8, "big")
+
+
+def _changes_copies(options: Options | None) -> bool:
+    """Whether copies are not just sent."""
+    return options is not None and options._replace(backup=(), check=None) != Options()
