@@ -279,6 +279,7 @@ look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, s
 
 	p->exporter = exporter_of(m, &p->key);
 	if (is_from_us(plan, &p->key)) {
+		p->rule = FW_NONE;
 		p->fate = FW_DROP_LOOP;
 		return;
 	}
