@@ -15,24 +15,27 @@ def add(subparsers: Any) -> None:
         "replay",
         help="forward a capture file to another, and show the accounting",
         description="Runs the real core over a capture file (pcap or pcapng), without privileges. Every UDP datagram "
-        "in it counts as ours unless --address or --listen say otherwise.",
+        "in it counts as ours unless --address, --listen or the gfwd.toml say otherwise.",
     )
     parser.add_argument("capture", metavar="IN.pcap", help="what the exporters sent")
     parser.add_argument("-o", "--output", metavar="OUT.pcap", required=True, help="what leaves for the collectors")
-    parser.add_argument("--rules", metavar="FILE", required=True, help="the rules file")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--rules", metavar="FILE", help="the rules file")
+    source.add_argument("-c", "--config", metavar="FILE", help="a gfwd.toml, whose rules, address and listen count")
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
     parser.add_argument(
         "--address",
         metavar="IP[/LEN]",
         type=options.value(values.own_prefix),
         action="append",
-        help="an address of ours, or a whole network; may be given more than once (default: every address is ours)",
+        help="an address of ours, or a whole network; may be given more than once (default: as in the "
+        "gfwd.toml, else every address is ours)",
     )
     parser.add_argument(
         "--listen",
         metavar="PORTS",
         type=options.value(values.listen),
-        help="UDP ports that are ours: 514,2055,9990-9999 or all (default: all)",
+        help="UDP ports that are ours: 514,2055,9990-9999 or all (default: what the gfwd.toml says, else all)",
     )
     parser.add_argument(
         "--neighbour",
@@ -46,22 +49,27 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gfwd.config import reading
     from gfwd.daemon.replay import Replay, replay
     from gfwd.metrics.table import ledger_text
     from gfwd.plan.blueprint import EVERY_ADDRESS
     from gfwd.rules import classic
-    from gfwd.rules.listen import narrowed
+    from gfwd.rules.listen import named_ports, narrowed
     from gfwd.rules.model import ALL_PORTS
 
-    ruleset = classic.load(arguments.rules)
-    listen = arguments.listen or ALL_PORTS
+    if arguments.config is None:
+        ruleset, own, listen = classic.load(arguments.rules), None, ALL_PORTS
+    else:
+        config = reading.load(arguments.config)
+        ruleset, own, listen = config.rules, config.own, config.listen or named_ports(config.rules)
+    listen = arguments.listen or listen
     print_warnings(narrowed(ruleset, listen), all_of_them=False, advice="of the same kind")
     outcome = replay(
         Replay(
             capture=arguments.capture,
             output=arguments.output,
             rules=ruleset,
-            own=tuple(arguments.address or EVERY_ADDRESS),
+            own=tuple(arguments.address or own or EVERY_ADDRESS),
             listen=listen,
             neighbours=dict(arguments.neighbour),
         )

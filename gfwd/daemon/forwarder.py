@@ -56,7 +56,7 @@ class Setting:
 class _Course:
     """All that a plan is made of, except for the ports. destinations: each address of a collector, and whose it is.
 
-    found: the way to each.
+    found: the way to each. senders: gfwd's own addresses on each port that copies leave by, which they may leave with.
     """
 
     setting: Setting
@@ -64,6 +64,18 @@ class _Course:
     assignment: Assignment
     destinations: Mapping[Address, Sequence[Collector]]
     found: Mapping[Address, Hop | None]
+    senders: Mapping[int, tuple[Address, ...]]
+
+    def without_sender(self) -> list[tuple[Collector, Address, int]]:
+        """Collectors that are to get gfwd's own source address where it has none; their address, the port's number."""
+        return [
+            (collector, address, hop.egress)
+            for collector, addresses in self.setting.addresses.items()
+            if collector.options is not None and collector.options.own_source
+            for address in addresses
+            if (hop := self.found.get(address)) is not None
+            and not any(own.family == address.family for own in self.senders[hop.egress])
+        ]
 
 
 class Forwarder:
@@ -105,7 +117,14 @@ class Forwarder:
         destinations = setting.destinations()
         found = self._ways.find(destinations, setting.macs)
         self._enter(
-            _Course(setting=setting, space=space, assignment=assignment, destinations=destinations, found=found)
+            _Course(
+                setting=setting,
+                space=space,
+                assignment=assignment,
+                destinations=destinations,
+                found=found,
+                senders={port.number: self._senders(port, setting.own) for port in self._ports if port.is_out},
+            )
         )
         self._accounts.take(assignment)
 
@@ -142,6 +161,7 @@ class Forwarder:
             raise
         self._course = course
         self._tell_of_ways({} if before is None else before.found)
+        self._tell_of_senders([] if before is None else before.without_sender())
         self._release()
 
     def _redirect(self, course: _Course) -> None:
@@ -169,20 +189,26 @@ class Forwarder:
                 collector: Route(slots[collector], tuple(filter(None, map(course.found.get, addresses))))
                 for collector, addresses in course.setting.addresses.items()
             },
-            ports=self._plan_ports(),
+            ports=self._plan_ports(course.senders),
             counters=course.assignment.rule_slots(),
             own=course.setting.own,
             listen=course.setting.listen,
+            exporters=course.setting.rules.exporters,
         )
 
-    def _plan_ports(self) -> tuple[PlanPort, ...]:
+    def _plan_ports(self, senders: Mapping[int, tuple[Address, ...]]) -> tuple[PlanPort, ...]:
         """By the core's numbers: ports, and the host stacks behind them."""
         found: dict[int, PlanPort] = {}
         for port in self._ports:
             link = self._links[port.link.index]
             punts = not port.has_neighbours
             found[port.number] = PlanPort(
-                mac=link.mac, mtu=link.mtu, punts=punts, passes_to=port.host, out_only=not port.is_in
+                mac=link.mac,
+                mtu=link.mtu,
+                punts=punts,
+                passes_to=port.host,
+                out_only=not port.is_in,
+                own=senders.get(port.number, ()),
             )
             if port.host is not None:
                 found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, out_only=True)
@@ -195,6 +221,23 @@ class Forwarder:
                 self._tell_of_missing(address)
             elif hop is not None and before.get(address, hop) is None:
                 self._say(f"collector {self._names_of(address)}: a route leaves by {self._by_number[hop.egress]}")
+
+    def _senders(self, port: Port, own: Sequence[Prefix]) -> tuple[Address, ...]:
+        """What copies may leave with, first where exporters send to: that is whom collectors know."""
+        ours = [Address(one.family, one.value) for one in own if one.size == 1]
+        if port.is_bare:
+            return tuple(ours)
+        there = [its.address for its in self._kernel.addresses(port.link.index) if not its.address.is_link_local]
+        return tuple(sorted(there, key=lambda address: address not in ours))
+
+    def _tell_of_senders(self, before: Sequence[tuple[Collector, Address, int]]) -> None:
+        for collector, address, number in self._now().without_sender():
+            if (collector, address, number) not in before:
+                port = self._by_number[number]
+                self._say(
+                    f'collector {collector}: warning: source = "own", and {port} has no own address of IPv{address.family}, '
+                    "so its copies are dropped (no_collector); mend it: give the interface one, and reload"
+                )
 
     def _tell_of_missing(self, address: Address) -> None:
         out = [port for port in self._ports if port.is_out]

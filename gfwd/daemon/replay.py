@@ -1,7 +1,7 @@
 """Replay: the real core from one capture file to another, without privileges and without a network."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gfwd.daemon import names
@@ -91,9 +91,10 @@ def _blueprint(
             for collector, counter in assignment.collectors.of.items()
         },
         counters=assignment.rule_slots(),
-        ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True)),
+        ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True, own=_single(job.own))),
         own=job.own,
         listen=job.listen,
+        exporters=job.rules.exporters,
     )
 
 
@@ -113,8 +114,22 @@ def _problem(core: Core, job: Replay) -> str | None:
     return None if broken is None else f"{job.capture}: error: {broken}"
 
 
+def _single(own: Iterable[Prefix]) -> tuple[Address, ...]:
+    return tuple(Address(prefix.family, prefix.value) for prefix in own if prefix.size == 1)
+
+
 def _remarks(job: Replay, slots: Mapping[Address, int]) -> tuple[str, ...]:
-    return tuple(
+    without_source = (
+        ()
+        if _single(job.own)
+        else tuple(
+            f'collector {collector}: warning: it is to get gfwd\'s own address as the source (source = "own"), and no address '
+            "says which; its copies are dropped (no_collector)"
+            for collector in job.rules.collectors()
+            if collector.options is not None and collector.options.own_source
+        )
+    )
+    return without_source + tuple(
         f"--neighbour {address}: warning: no collector has this address, so its MAC is not used"
         for address in job.neighbours
         if address not in slots

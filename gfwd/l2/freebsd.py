@@ -359,7 +359,7 @@ def _send_echo(index: int, address: Address) -> bool:
     with ping:
         ping.setblocking(False)
         try:
-            ping.sendto(_ECHO_REQUEST, (str(address), 0, 0, index if address.value >> 118 == 0xFE80 >> 6 else 0))
+            ping.sendto(_ECHO_REQUEST, (str(address), 0, 0, index if address.is_link_local else 0))
         except PermissionError as error:
             raise GfwdError(
                 f"neighbours: error: {error.strerror}: a firewall keeps back what asks for IPv6 neighbours; let "

@@ -35,6 +35,11 @@ class Address(NamedTuple):
     family: Family
     value: int
 
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it means something on one link only: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291 §2.5.6)."""
+        return self.value >> 16 == 0xA9FE if self.family == 4 else self.value >> 118 == 0xFE80 >> 6
+
     def __str__(self) -> str:
         return address_text(self.family, self.value)
 
