@@ -235,7 +235,7 @@ class Forwarder:
             if (collector, address, number) not in before:
                 port = self._by_number[number]
                 self._say(
-                    f'collector {collector}: warning: source = "own", and {port} has no own address of IPv{address.family}, '
+                    f'collector {collector}: warning: source = "own", and {port} has no own IPv{address.family} address, '
                     "so its copies are dropped (no_collector); mend it: give the interface one, and reload"
                 )
 

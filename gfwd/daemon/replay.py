@@ -119,15 +119,12 @@ def _single(own: Iterable[Prefix]) -> tuple[Address, ...]:
 
 
 def _remarks(job: Replay, slots: Mapping[Address, int]) -> tuple[str, ...]:
-    without_source = (
-        ()
-        if _single(job.own)
-        else tuple(
-            f'collector {collector}: warning: it is to get gfwd\'s own address as the source (source = "own"), and no address '
-            "says which; its copies are dropped (no_collector)"
-            for collector in job.rules.collectors()
-            if collector.options is not None and collector.options.own_source
-        )
+    nameless = () if _single(job.own) else job.rules.collectors()
+    without_source = tuple(
+        f'collector {collector}: warning: source = "own", and no address of ours is named (--address 192.0.2.1), so its '
+        "copies are dropped (no_collector)"
+        for collector in nameless
+        if collector.options is not None and collector.options.own_source
     )
     return without_source + tuple(
         f"--neighbour {address}: warning: no collector has this address, so its MAC is not used"
