@@ -121,8 +121,8 @@ def _single(own: Iterable[Prefix]) -> tuple[Address, ...]:
 def _remarks(job: Replay, slots: Mapping[Address, int]) -> tuple[str, ...]:
     nameless = () if _single(job.own) else job.rules.collectors()
     without_source = tuple(
-        f'collector {collector}: warning: source = "own", and no address of ours is named (--address 192.0.2.1), so its '
-        "copies are dropped (no_collector)"
+        f'collector {collector}: warning: source = "own", and no address of ours is named (--address 192.0.2.1), so '
+        "its copies are dropped (no_collector)"
         for collector in nameless
         if collector.options is not None and collector.options.own_source
     )
