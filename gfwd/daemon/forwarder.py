@@ -235,8 +235,8 @@ class Forwarder:
             if (collector, address, number) not in before:
                 port = self._by_number[number]
                 self._say(
-                    f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} address, so '
-                    "its copies are dropped (no_collector); mend it: give the interface one, and reload"
+                    f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} address, '
+                    "so its copies are dropped (no_collector); mend it: give the interface one, and reload"
                 )
 
     def _tell_of_missing(self, address: Address) -> None:
