@@ -10,10 +10,11 @@ from gfwd.cli import options
 from gfwd.cli.answer import Trouble, answering
 from gfwd.config import values
 from gfwd.rules.canonical import rule_text
-from gfwd.rules.model import ALL_PORTS, FAMILIES, Address, Family, Prefix, Rule, RuleSet, ports_text
+from gfwd.rules.model import ALL_PORTS, FAMILIES, Address, Family, Prefix, Receiver, RuleSet, each_collector, ports_text
 
 if TYPE_CHECKING:  # the core is only loaded for --traffic
     from gfwd.rules.diff import Comparison, Difference
+    from gfwd.rules.space import Outcome
 
 _SHOWN = 20  # of differences, of the sources of each, and of exporters
 
@@ -157,13 +158,25 @@ def _touched_text(old: RuleSet, new: RuleSet, touched: Sequence[_Touched], total
     )
 
 
-def _side(ruleset: RuleSet, rule: Rule | None, family: Family | None) -> str:
-    """Where the rule is written, and who gets copies by it; of one family, or of both."""
-    if rule is None:
+def _side(ruleset: RuleSet, outcome: "Outcome | None", family: Family | None) -> str:
+    """Where the rules are written, and who gets copies by them; of one family, or of both."""
+    if outcome is None:
         return "no_rule"
-    collectors = rule.collectors if family is None else rule.collectors_for(family)
-    text = " ".join(map(str, collectors)) or f"no collector of IPv{family} (family_mismatch)"
-    return f"{ruleset.path}:{rule.line}: {text}"
+    if not outcome:
+        return f"denied ({ruleset.path})"
+    text = " ".join(map(str, _receivers(outcome, family))) or f"no collector of IPv{family} (family_mismatch)"
+    lines = " and ".join(f"{ruleset.path}:{rule.line}" for rule in outcome)
+    return f"{lines}: {text}"
+
+
+def _receivers(outcome: "Outcome", family: Family | None) -> list[Receiver]:
+    from gfwd.rules.space import receivers_of
+
+    return [
+        receiver
+        for receiver in receivers_of(outcome)
+        if family is None or any(one.can_get(family) for one in each_collector([receiver]))
+    ]
 
 
 def _sources_text(sources: Sequence[Prefix | None], shown: int) -> str:
@@ -221,14 +234,11 @@ def _touched_json(old: RuleSet, new: RuleSet, one: _Touched) -> dict[str, Any]:
     }
 
 
-def _side_json(ruleset: RuleSet, rule: Rule | None, family: Family | None) -> dict[str, Any] | None:
-    """None: no rule."""
-    if rule is None:
+def _side_json(ruleset: RuleSet, outcome: "Outcome | None", family: Family | None) -> dict[str, Any] | None:
+    """The rules that apply, best first, and who gets copies; no rules: denied. None: no rule applies."""
+    if outcome is None:
         return None
-    collectors = rule.collectors if family is None else rule.collectors_for(family)
     return {
-        "path": ruleset.path,
-        "line": rule.line,
-        "rule": rule_text(rule),
-        "collectors": list(map(str, collectors)),
+        "rules": [{"path": ruleset.path, "line": rule.line, "rule": rule_text(rule)} for rule in outcome],
+        "collectors": list(map(str, _receivers(outcome, family))),
     }

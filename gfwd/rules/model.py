@@ -125,6 +125,10 @@ class Collector(NamedTuple):
     name: str | None = None
     options: Options | None = None
 
+    def can_get(self, family: Family) -> bool:
+        """Whether it can get datagrams of this family. A name may turn out to have an address of either."""
+        return self.address is None or self.address.family == family
+
     def place(self) -> str:
         """Host and port, as rules write them."""
         if self.port is None:
@@ -184,15 +188,8 @@ class Rule(NamedTuple):
         return self.source is None or bool(self.collectors_for(self.source.family))
 
     def collectors_for(self, family: Family) -> tuple[Collector, ...]:
-        """Those that can get a copy of a datagram of this family.
-
-        A name may turn out to have an address of either family, so it is among them.
-        """
-        return tuple(
-            collector
-            for collector in self.collectors
-            if collector.address is None or collector.address.family == family
-        )
+        """Those that can get a copy of a datagram of this family."""
+        return tuple(collector for collector in self.collectors if collector.can_get(family))
 
 
 class Exporters(NamedTuple):

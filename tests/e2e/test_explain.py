@@ -87,7 +87,7 @@ def test_explain_is_what_replay_does(run, tmp_path, write):
     told = map(json.loads, run("explain", *points, "--rules", DEMO, "--json").stdout.splitlines())
     counted: Counter[str] = Counter()
     for one, explained in zip(seen, told, strict=True):
-        assert one["before"]["rule"] == explained["winner"]["rule"]
+        assert one["before"]["rules"][0]["rule"] == explained["winner"]["rule"]
         counted[f"{DEMO}:{explained['winner']['line']}"] += one["datagrams"]
     ledger = json.loads(run("replay", EXPORTERS, "-o", tmp_path / "out.pcap", "--rules", DEMO, "--json").stdout)
     assert counted == {place: count["packets"] for place, count in ledger["rules"].items()}
@@ -177,10 +177,10 @@ def test_differences(run, tmp_path):
                 "sources": ["10.2.2.0/24"],
                 "ports": "9999",
                 "before": {
-                    "path": str(DEMO), "line": 15, "rule": "10.2.2.0/24 9990-9999 10.2.2.40 B",
+                    "rules": [{"path": str(DEMO), "line": 15, "rule": "10.2.2.0/24 9990-9999 10.2.2.40 B"}],
                     "collectors": ["10.2.2.40"],
                 },
-                "after": {"path": str(new), "line": 26, "rule": default, "collectors": ["10.2.2.41"]},
+                "after": {"rules": [{"path": str(new), "line": 26, "rule": default}], "collectors": ["10.2.2.41"]},
             }
         ]
     }  # fmt: skip

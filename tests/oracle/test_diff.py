@@ -235,8 +235,8 @@ class Case:
                             yield one.family, inside[0], port
 
 
-def place(rule: Rule | None) -> int | None:
-    return None if rule is None else rule.line - 1
+def place(outcome: tuple[Rule, ...] | None) -> int | None:
+    return None if outcome is None else outcome[0].line - 1
 
 
 def holds(difference: Difference, family: int, source: int, port: int) -> bool:

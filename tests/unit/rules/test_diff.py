@@ -1,14 +1,23 @@
 """Differences as they are told. That they are right everywhere is for tests/oracle/test_diff.py."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfwd.rules.classic import parse
 from gfwd.rules.cover import all_but
 from gfwd.rules.diff import Comparison
-from gfwd.rules.model import ALL_PORTS, Address, Family, Ports, Prefix, RuleSet, ports_text
-from tests.unit.rules.universe import DEEPEST, families, prefix_of, rule_sets
+from gfwd.rules.model import ALL_PORTS, Address, Family, Ports, Prefix, Rule, RuleSet, ports_text
+from tests.unit.rules.universe import (
+    DEEPEST,
+    SAMPLE_PORTS,
+    addresses,
+    apply,
+    families,
+    lies_in,
+    optioned_rule_sets,
+    prefix_of,
+)
 
 Told = list[tuple[str, str, int | None, int | None]]
 
@@ -19,8 +28,8 @@ def told(old: str, new: str, listen: Ports = ALL_PORTS) -> Told:
         (
             " ".join("*" if source is None else str(source) for source in difference.sources),
             ports_text(difference.ports),
-            difference.before and difference.before.line,
-            difference.after and difference.after.line,
+            difference.before[0].line if difference.before else None,
+            difference.after[0].line if difference.after else None,
         )
         for difference in Comparison(parse(old, "old"), parse(new, "new"), listen).differences()
     ]
@@ -84,12 +93,49 @@ def test_only_ports_that_are_listened_on() -> None:
     assert comparison.at(Address(4, 1), 515) is None
 
 
-@given(rule_sets())
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[RuleSet, RuleSet]:
+    """Sets with options that differ a little, or much."""
+    old = draw(optioned_rule_sets())
+    new = draw(optioned_rule_sets())
+    if draw(st.integers(0, 3)):
+        rules = list(old.rules)
+        rules[draw(st.integers(0, len(rules) - 1))] = new.rules[0]._replace(line=rules[-1].line + 99)
+        new = old._replace(rules=tuple(rules), exporters=draw(st.sampled_from((old.exporters, new.exporters))))
+    return old, new
+
+
+def names(rules: set[Rule], family: Family) -> set[tuple[str, bool]]:
+    """Who gets copies; under rules for any source, a name's IPv4 address goes before its IPv6 address."""
+    prefers_other = family == 6 and all(rule.source is None for rule in rules)
+    return {(str(one), prefers_other) for rule in rules for one in rule.collectors}
+
+
+@settings(max_examples=300)
+@given(pairs())
+def test_with_options_a_difference_is_told_just_where_there_is_one(pair: tuple[RuleSet, RuleSet]) -> None:
+    found = Comparison(*pair).differences()
+    for address in addresses():
+        for port in SAMPLE_PORTS:
+            sides = [apply(ruleset, address, port) for ruleset in pair]
+            before, after = (names(side or set(), address.family) for side in sides)
+            told_here = [
+                difference
+                for difference in found
+                if any(source is None or lies_in(address, source) for source in difference.sources)
+                and any(first <= port <= last for first, last in difference.ports)
+            ]
+            assert len(told_here) == (before != after)
+            for difference in told_here:
+                assert [None if side == () else set(side or ()) for side in difference[2:]] == sides
+
+
+@given(optioned_rule_sets())
 def test_a_set_is_not_different_from_itself(ruleset: RuleSet) -> None:
     assert Comparison(ruleset, ruleset).differences() == []
 
 
-@given(rule_sets(), rule_sets())
+@given(optioned_rule_sets(), optioned_rule_sets())
 def test_back_is_the_way_there_the_other_way_round(old: RuleSet, new: RuleSet) -> None:
     there = Comparison(old, new).differences()
     back = Comparison(new, old).differences()
