@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _asked(arguments: argparse.Namespace) -> "Asked":
     """What gfwd run would be told; without -c, none of it is needed here."""
     from gfwd.daemon.doctor import Asked
-    from gfwd.daemon.job import listened_on
     from gfwd.rules import classic
+    from gfwd.rules.listen import listened_on
 
     if arguments.config is not None:
         config = options.config(arguments, "gfwd doctor")

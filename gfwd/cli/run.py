@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import os
-import sys
 from typing import Any
 
 from gfwd.cli import options
-from gfwd.cli.remarks import print_warnings
 from gfwd.config import values
+from gfwd.errors import GfwdError
 
 
 def add(subparsers: Any) -> None:
@@ -32,32 +30,20 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gfwd.daemon.log import events
+    from gfwd.daemon.log.writer import Log
     from gfwd.daemon.run import run as forward
 
-    outcome = forward(lambda: _read(arguments), _say, _text)
+    with Log() as log:
+        try:
+            outcome = forward(lambda: options.config(arguments, "gfwd run"), log, _text)
+        except GfwdError as error:
+            log.say(events.FAILED(str(error)))
+            if log.setting.to != "stderr":
+                raise  # who has started it by hand sees why it ends, too
+            return error.exit_status
     print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
     return 0 if outcome.is_whole else 1
-
-
-def _read(arguments: argparse.Namespace) -> Any:
-    """The job, as the arguments and their files say it now. Raises UsageError, ConfigError."""
-    from gfwd.daemon.job import job, listened_on
-    from gfwd.rules.listen import narrowed
-
-    config = options.config(arguments, "gfwd run")
-    listen = listened_on(config.rules, config.listen)
-    print_warnings(narrowed(config.rules, listen), all_of_them=False, advice="of the same kind")
-    return job(config)
-
-
-def _say(text: str) -> None:
-    """Whoever listened may have gone, or the disk be full: that is no reason to stop forwarding."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except OSError:
-        pass  # there may be room for the next line
 
 
 def _text(report: Any) -> str:

@@ -11,7 +11,7 @@ from marshmallow import Schema
 from marshmallow.fields import Field
 
 from gfwd.config.keys import all_keys
-from gfwd.config.kinds import Named, Number, Several, Table, Text
+from gfwd.config.kinds import Choice, Named, Number, Several, Switch, Table, Text
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"  # what editors for TOML understand
 
@@ -42,6 +42,10 @@ def _of_field(field: Field[Any]) -> dict[str, Any]:
         about["type"] = ["string", "integer"] if field.numbers else "string"
     elif isinstance(field, Number):
         about |= {"type": "integer", "minimum": field.least, "maximum": field.most}
+    elif isinstance(field, Choice):
+        about |= {"type": "string", "enum": list(field.words)}
+    elif isinstance(field, Switch):
+        about["type"] = "boolean"
     elif isinstance(field, Several):
         about |= {"type": "array", "items": _of_field(field.inner), "minItems": 1, "uniqueItems": field.unique}
     elif isinstance(field, Table):

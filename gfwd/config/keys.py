@@ -13,7 +13,8 @@ from marshmallow.fields import Field
 
 from gfwd.config import values
 from gfwd.config.collectors import host_reader, parse_own_name
-from gfwd.config.kinds import MISSING, Flaw, Group, Named, Number, Several, Table, Text
+from gfwd.config.kinds import MISSING, Choice, Flaw, Group, Named, Number, Several, Switch, Table, Text
+from gfwd.config.model import LogSetting
 from gfwd.rules.classic import COLLECTORS_MAX, TOO_MANY, never_sent
 from gfwd.rules.fields import parse_collector, parse_ports, parse_priority, parse_source, quote
 from gfwd.rules.model import LAST_PORT, Collector, Prefix, Rule, ports_text
@@ -84,6 +85,22 @@ def _ports() -> Schema:
     )()
 
 
+class _Log(Group):
+    format = Choice(("text", "json"), example='"json"', says='Lines for people, "text", or for machines, "json".')
+    to = Text(
+        values.log_place,
+        example='"syslog"',
+        says='Where lines go: "stderr", "syslog", or a file by its whole path. Default: "stderr".',
+    )
+    level = Choice(
+        ("info", "warning", "error"), example='"warning"', says='What is less than this is left out. Default: "info".'
+    )
+
+    @post_load
+    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
+        return loaded if partial else LogSetting(**loaded)
+
+
 class _Whole(Group):
     rules = Text(
         values.file_name,
@@ -115,6 +132,15 @@ class _Whole(Group):
         values.socket_path,
         example='"/var/run/gfwd/control"',
         says="A Unix socket by which gfwd status, reload, stop and neighbours ask, for this user only. Default: none.",
+    )
+    watch = Switch(
+        example="true",
+        says="Whether gfwd reloads when this file, or the rules file that it names, has changed. Default: false.",
+    )
+    log = Table(
+        _Log(),
+        example='[log] with format = "json"',
+        says="What becomes of what gfwd says while it runs. Default: text on standard error.",
     )
     ports = Table(
         _ports(),

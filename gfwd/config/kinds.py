@@ -4,7 +4,7 @@ What is wrong with a value, marshmallow collects from all of them; flaws.py find
 `example`, in TOML, for whoever has to be told what would be right, and `says` what the key means, for editors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, time
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -93,6 +93,37 @@ class Number(fields.Field[int]):
     def _deserialize(self, value: object, *_: object, **__: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
             refuse(f"{_shown(value)}: here stands a number from {self.least} to {self.most}, such as {self.example}")
+        return value
+
+
+class Switch(fields.Field[bool]):
+    """true or false."""
+
+    default_error_messages = _MARKS
+
+    def __init__(self, *, example: str, says: str = "", **more: Any) -> None:
+        super().__init__(metadata=_about(says), **more)
+        self.example = example
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> bool:
+        if not isinstance(value, bool):
+            refuse(f"{_shown(value)}: here stands true or false, without quotes, such as {self.example}")
+        return value
+
+
+class Choice(fields.Field[str]):
+    """One of a few words."""
+
+    default_error_messages = _MARKS
+
+    def __init__(self, words: Collection[str], *, example: str, says: str = "", **more: Any) -> None:
+        super().__init__(metadata=_about(says), **more)
+        self.words = words
+        self.example = example
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            refuse(f"{_shown(value)}: here stands {' or '.join(map(quote, self.words))}")
         return value
 
 

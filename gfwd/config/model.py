@@ -2,9 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gfwd.config.port_name import PortName
 from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSetting:
+    """Where what gfwd says goes. to: "stderr", "syslog" or a file. level: what is less than that is left out."""
+
+    format: Literal["text", "json"] = "text"
+    to: str = "stderr"
+    level: Literal["info", "warning", "error"] = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +25,7 @@ class Config:
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
     neighbours that are not to be asked for. cpus: one for each worker, or none. collectors: those that have a name; in
     the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
+    watch: whether a change of a file is taken without being told.
     """
 
     path: str
@@ -27,4 +38,10 @@ class Config:
     workers: int = 1
     cpus: tuple[int, ...] = ()
     control: str | None = None
+    watch: bool = False
+    log: LogSetting = LogSetting()
     collectors: Mapping[str, Collector] = field(default_factory=dict)
+
+    def files(self) -> frozenset[str]:
+        """The files that say all this."""
+        return frozenset((self.path, self.rules.path))

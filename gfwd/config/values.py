@@ -38,6 +38,15 @@ def socket_path(text: str) -> str:
     return text
 
 
+def log_place(text: str) -> str:
+    """stderr, syslog, or a file by its whole path."""
+    if text in ("stderr", "syslog") or (text.startswith("/") and text.isprintable()):
+        return text
+    raise ValueError(
+        f"{text!r} is no place for a log; right would be stderr, syslog or a whole path: /var/log/gfwd.log"
+    )
+
+
 def count(text: str) -> int:
     """A number from 1 up."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):

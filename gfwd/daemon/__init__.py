@@ -1,8 +1,8 @@
 """What touches the world: files, names, clocks, signals, sockets. All else in gfwd is told.
 
-job.py         a configuration → what is to be run
 run.py         the core between interfaces, from its setting up to its end
 forwarder.py   … and while it runs: routes, neighbours and links are followed
+log/           what gfwd says meanwhile, and where that goes
 ports.py       an open port, of whatever kind
 xdp_ports.py   ports of AF_XDP, opened
 netmap_ports.py ports of netmap, opened
@@ -10,6 +10,7 @@ card/          the cards in order while gfwd runs, and put back
 ways.py        routes → the port and the neighbour that a copy leaves by
 neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads
+watch.py       files that are watched
 signals.py     signals as something to wait for
 names.py       collectors' names → addresses, once at start
 doctor/        what on this host would hurt, and what mends it

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts, Assignment
 from gfwd.daemon.keep_up import keeps_up
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
-from gfwd.daemon.ports import Port, Say
+from gfwd.daemon.ports import Port
 from gfwd.daemon.report import NeighbourReport, PortReport, Report, WayReport
 from gfwd.daemon.ways import Ways, no_way_by
 from gfwd.errors import GfwdError
@@ -79,7 +81,7 @@ class _Course:
 
 
 class Forwarder:
-    """One core, and what keeps it right. `say` gets a line for whatever the operator should know.
+    """One core, and what keeps it right. `say` gets an event for whatever the operator should know.
 
     It forwards as soon as take() has said what.
     """
@@ -220,7 +222,12 @@ class Forwarder:
             if hop is None and (address not in before or before[address] is not None):
                 self._tell_of_missing(address)
             elif hop is not None and before.get(address, hop) is None:
-                self._say(f"collector {self._names_of(address)}: a route leaves by {self._by_number[hop.egress]}")
+                names, port = self._names_of(address), str(self._by_number[hop.egress])
+                self._say(
+                    events.COLLECTOR_HAS_WAY(
+                        f"collector {names}: a route leaves by {port}", collector=names, address=str(address), port=port
+                    )
+                )
 
     def _senders(self, port: Port, own: Sequence[Prefix]) -> tuple[Address, ...]:
         """What copies may leave with, first where exporters send to: that is whom collectors know."""
@@ -235,15 +242,24 @@ class Forwarder:
             if (collector, address, number) not in before:
                 port = self._by_number[number]
                 self._say(
-                    f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} address, '
-                    "so its copies are dropped (no_collector); mend it: give the interface one, and reload"
+                    events.COLLECTOR_NO_SOURCE(
+                        f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} address, '
+                        "so its copies are dropped (no_collector); mend it: give the interface one, and reload",
+                        collector=str(collector),
+                        port=str(port),
+                    )
                 )
 
     def _tell_of_missing(self, address: Address) -> None:
         out = [port for port in self._ports if port.is_out]
         up = [port for port in out if self._links[port.link.index].is_up]
         mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
-        self._say(f"collector {self._names_of(address)}: warning: {no_way_by(out)}{mend}")
+        names = self._names_of(address)
+        self._say(
+            events.COLLECTOR_NO_WAY(
+                f"collector {names}: warning: {no_way_by(out)}{mend}", collector=names, address=str(address)
+            )
+        )
 
     def _names_of(self, address: Address) -> str:
         return ", ".join(map(str, self._now().destinations[address]))
@@ -331,12 +347,21 @@ class Forwarder:
                 self._core.port_fail(port.number, "the interface is gone")
             if port.number not in self._gone:
                 self._gone.add(port.number)
-                self._say(f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)")
+                self._say(
+                    events.LINK_GONE(
+                        f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)",
+                        port=str(port),
+                    )
+                )
             return
         if not link.is_up and before.is_up and not keeps_up(port):
-            self._say(f"{port}: error: the interface is down; bring it up: {advice.bring_up(link.name)}")
+            mend = advice.bring_up(link.name)
+            self._say(events.LINK_DOWN(f"{port}: error: the interface is down; bring it up: {mend}", port=str(port)))
         elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
-            self._say(f"{port}: the link is up" if link.has_carrier else f"{port}: warning: the link has no carrier")
+            if link.has_carrier:
+                self._say(events.LINK_UP(f"{port}: the link is up", port=str(port)))
+            else:
+                self._say(events.LINK_NO_CARRIER(f"{port}: warning: the link has no carrier", port=str(port)))
             for address in [address for address, hop in self._now().found.items() if hop is None and not before.is_up]:
                 self._tell_of_missing(address)
         if (link.mac, link.mtu) != (before.mac, before.mtu):
@@ -363,10 +388,21 @@ class Forwarder:
             state = self._core.xdp(port.number)
             if state.unread:
                 self._say(
-                    f"{port}: warning: {state.unread:,} frames are lost, since what came before them could not leave"
+                    events.FRAMES_UNREAD(
+                        f"{port}: warning: {state.unread:,} frames are lost, since what came before them could not "
+                        "leave",
+                        port=str(port),
+                        frames=state.unread,
+                    )
                 )
             if state.unsent:
-                self._say(f"{port}: warning: {state.unsent:,} frames that were sent have not left; the link was not up")
+                self._say(
+                    events.FRAMES_UNSENT(
+                        f"{port}: warning: {state.unsent:,} frames that were sent have not left; the link was not up",
+                        port=str(port),
+                        frames=state.unsent,
+                    )
+                )
 
     def _unread(self) -> int:
         return sum(self._core.xdp(port.number).unread for port in self._ports if port.name.kind == "xdp")
@@ -420,16 +456,18 @@ class Forwarder:
 
     # ---- words ----
 
-    def ready_text(self) -> str:
+    def ready(self) -> Event:
         """What is forwarded from where to where."""
 
         def text(ports: Sequence[Port]) -> str:
             return ", ".join(f"{port} ({port.mode}{f', {port.rx} queues' if port.rx > 1 else ''})" for port in ports)
 
         setting = self._now().setting
-        own = ", ".join(map(str, setting.own))
+        own, listen = list(map(str, setting.own)), ports_text(setting.listen)
         into, out = (
             text([port for port in self._ports if port.is_in]),
             text([port for port in self._ports if port.is_out]),
         )
-        return f"forwarding from {into} to {out}: what is for {own}, port {ports_text(setting.listen)}"
+        return events.FORWARDING(
+            f"forwarding from {into} to {out}: what is for {', '.join(own)}, port {listen}", own=own, listen=listen
+        )

@@ -13,7 +13,9 @@ from contextlib import AbstractContextManager
 
 from gfwd.daemon import advice
 from gfwd.daemon.card.system import this_system
-from gfwd.daemon.ports import Port, Say
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Say
+from gfwd.daemon.ports import Port
 
 _LOOK_S = 0.05
 
@@ -56,11 +58,17 @@ class KeepUp(AbstractContextManager["KeepUp"]):
             if not is_gone and port.number not in self._complained:
                 self._complained.add(port.number)
                 self._say(
-                    f"{port}: error: the interface is down, which holds up all forwarding (netmap), and cannot be "
-                    f"brought up ({error.strerror}); try: {advice.bring_up(name)}"
+                    events.LINK_STAYS_DOWN(
+                        f"{port}: error: the interface is down, which holds up all forwarding (netmap), and cannot be "
+                        f"brought up ({error.strerror}); try: {advice.bring_up(name)}",
+                        port=str(port),
+                    )
                 )
         else:
             self._say(
-                f"{port}: warning: the interface was set down, which holds up all forwarding (netmap), and is "
-                "brought up again; to have it down, end gfwd first"
+                events.LINK_BROUGHT_UP(
+                    f"{port}: warning: the interface was set down, which holds up all forwarding (netmap), and is "
+                    "brought up again; to have it down, end gfwd first",
+                    port=str(port),
+                )
             )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Event, Say
 from gfwd.errors import GfwdError
 from gfwd.l2 import arp
 from gfwd.l2.errors import FrameError
@@ -141,13 +143,13 @@ class _Slot:
 class Neighbours:
     """The machines of all slots. `now` is the same clock everywhere, in seconds.
 
-    set_neighbour: the core's door (Core.set_neighbour). say: takes a line for the log. random: see Neighbour.
+    set_neighbour: the core's door (Core.set_neighbour). say: takes events for the log. random: see Neighbour.
     """
 
     def __init__(
         self,
         set_neighbour: Callable[[int, bytes | None, NeighbourState], None],
-        say: Callable[[str], None],
+        say: Say,
         random: Callable[[], float] = system_random.random,
     ) -> None:
         self._set_neighbour = set_neighbour
@@ -294,7 +296,7 @@ class Neighbours:
         except GfwdError as error:
             # It counts as a question without an answer, and the next one may find a way again.
             if str(error) not in self._troubles.values():
-                self._say(str(error))
+                self._say(events.NEIGHBOUR_NOT_ASKED(str(error), neighbour=str(its.address), port=its.port))
             self._troubles[at] = str(error)
             return
         self._troubles.pop(at, None)
@@ -309,13 +311,17 @@ class Neighbours:
         self._set_neighbour(slot, news.mac, _STATES[news.state])
         if news.state is State.FAILED and not its.is_silent:
             its.is_silent = True
-            self._say(f"{its} does not answer")
+            self._say(events.NEIGHBOUR_FAILED(f"{its} does not answer", neighbour=str(its.address), port=its.port))
         elif news.mac is not None and (its.is_silent or news.mac != its.said):
-            has_moved = its.said is not None and news.mac != its.said
-            line = f"has moved from {_text(its.said)} to {_text(news.mac)}" if has_moved else f"is {_text(news.mac)}"
+            self._say(_found(its, news.mac))
             its.is_silent, its.said = False, news.mac
-            self._say(f"{its} {line}")
 
 
-def _text(mac: bytes | None) -> str:
-    return mac.hex(":") if mac is not None else "nobody"
+def _found(its: _Slot, mac: bytes) -> Event:
+    now, address = mac.hex(":"), str(its.address)
+    if its.said is None or its.said == mac:
+        return events.NEIGHBOUR_READY(f"{its} is {now}", neighbour=address, port=its.port, mac=now)
+    before = its.said.hex(":")
+    return events.NEIGHBOUR_MOVED(
+        f"{its} has moved from {before} to {now}", neighbour=address, port=its.port, mac=now, mac_before=before
+    )

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from gfwd.config.port_name import PortName
 from gfwd.daemon import advice
-from gfwd.daemon.ports import Port, Say, Wanted
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Say
+from gfwd.daemon.ports import Port, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link
 from gfwd.native.core import Core
@@ -26,7 +28,7 @@ def open_netmap_ports(
         try:
             ports.append(_open(core, one, _link(kernel, one.name, number, own), workers))
         except GfwdError as error:
-            say(str(error))
+            say(events.PORT_FAILED(str(error), port=str(one.name)))
     return ports
 
 

@@ -1,13 +1,10 @@
 """Ports of every kind, opened in a core."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gfwd.config.port_name import PortName
 from gfwd.l2.kernel import Link
-
-Say = Callable[[str], None]
 
 ETHERNET_BYTES = 14 + 2 * 4
 """What a frame may take beside its MTU: the header, and two VLAN tags."""

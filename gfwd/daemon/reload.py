@@ -4,38 +4,54 @@ and neighbours and signals must not wait for it meanwhile.
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from gfwd.config.model import Config
 from gfwd.daemon import names
-from gfwd.daemon.job import Run
-from gfwd.errors import GfwdError
-from gfwd.rules.model import Address, Collector
+from gfwd.errors import ConfigError, GfwdError, Problem
+from gfwd.rules.listen import listened_on, narrowed
+from gfwd.rules.model import Address, Collector, Ports
 from gfwd.rules.space import RuleSpace
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What has been read. addresses: those of each collector."""
+    """What has been read. listen: UDP ports that are ours. addresses: those of each collector. remarks: warnings."""
 
-    job: Run
+    config: Config
+    listen: Ports
     addresses: Mapping[Collector, tuple[Address, ...]]
     space: RuleSpace
+    remarks: Sequence[Problem]
 
 
-def prepare(job: Run) -> Fresh:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of a reading. files: those that it was about.
+
+    found: what they say, or what is wrong with them; None: what was known already.
+    """
+
+    files: frozenset[str]
+    found: Fresh | GfwdError | None
+
+
+def prepare(config: Config) -> Fresh:
     """All that takes a while. Raises GfwdError."""
-    return Fresh(job, names.addresses(job.rules.collectors()), RuleSpace(job.rules))
+    rules = config.rules
+    listen = listened_on(rules, config.listen)
+    return Fresh(config, listen, names.addresses(rules.collectors()), RuleSpace(rules), narrowed(rules, listen))
 
 
 class Reader(AbstractContextManager["Reader"]):
-    """read: gives the job as its files say it now; raises GfwdError. fileno() is readable when something was read."""
+    """read: what to do, as its files say it now; raises GfwdError. fileno() is readable when something was read."""
 
-    def __init__(self, read: Callable[[], Run]) -> None:
+    def __init__(self, read: Callable[[], Config]) -> None:
         self._read = read
-        self._done: SimpleQueue[Fresh | GfwdError] = SimpleQueue()
+        self._done: SimpleQueue[Read] = SimpleQueue()
         self._is_busy = self._is_asked_again = False
         self._ear, self._mouth = socket.socketpair()
         self._ear.setblocking(False)
@@ -47,16 +63,19 @@ class Reader(AbstractContextManager["Reader"]):
     def fileno(self) -> int:
         return self._ear.fileno()
 
-    def ask(self) -> None:
-        """Read. Where something is being read, once more after that, since the files may be others by now."""
+    def ask(self, known: Config | None = None) -> None:
+        """Read; where the files say what is known, nothing more is made of it.
+
+        Where something is being read, all is read once more after that, since the files may be others by now.
+        """
         if self._is_busy:
             self._is_asked_again = True
             return
         self._is_busy = True
-        threading.Thread(target=self._work, name="reload", daemon=True).start()
+        threading.Thread(target=self._work, args=(known,), name="reload", daemon=True).start()
 
-    def taken(self) -> Fresh | GfwdError | None:
-        """What was read, or what was wrong with it; None: nothing was, or it is outdated already."""
+    def taken(self) -> Read | None:
+        """What came of it; None: nothing yet, or it is outdated already."""
         with suppress(BlockingIOError):
             self._ear.recv(4096)
         try:
@@ -70,12 +89,20 @@ class Reader(AbstractContextManager["Reader"]):
             return None
         return found
 
-    def _work(self) -> None:
+    def _work(self, known: Config | None) -> None:
+        files: frozenset[str] = frozenset()
+        found: Fresh | GfwdError | None
         try:
-            self._done.put(prepare(self._read()))
+            config = self._read()
+            files = config.files()
+            found = None if config == known else prepare(config)
+        except ConfigError as error:
+            files = frozenset(problem.path for problem in error.problems)
+            found = error
         except GfwdError as error:
-            self._done.put(error)
+            found = error
         except Exception as error:  # or nobody would ever hear of it, and no reload would be taken again
-            self._done.put(GfwdError(f"error: {type(error).__name__}: {error}"))
+            found = GfwdError(f"error: {type(error).__name__}: {error}")
+        self._done.put(Read(files, found))
         with suppress(OSError):  # gfwd has ended meanwhile
             self._mouth.send(b".")

@@ -6,18 +6,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfwd.config.model import Config
 from gfwd.config.port_name import PortName
 from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
 from gfwd.daemon.forwarder import Forwarder, Setting
-from gfwd.daemon.job import Run
 from gfwd.daemon.keep_up import KeepUp
+from gfwd.daemon.log.event import Say
+from gfwd.daemon.log.writer import Log
 from gfwd.daemon.netmap_ports import open_netmap_ports
-from gfwd.daemon.ports import Port, Say, Wanted
+from gfwd.daemon.ports import Port, Wanted
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
-from gfwd.daemon.service import Render, Service, setting_of
+from gfwd.daemon.service import Render, Service, setting_of, tell_of
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
@@ -38,7 +40,7 @@ class _Around:
     kernel: Kernel
     heard: signals.Signals
     reader: Reader
-    say: Say
+    log: Log
     render: Render
 
 
@@ -50,25 +52,27 @@ class Outcome:
     is_whole: bool
 
 
-def run(read: Callable[[], Run], say: Say, render: Render) -> Outcome:
+def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
     """Forward until SIGINT or SIGTERM. read: says what, at the start and whenever a reload is asked for.
 
-    `say` gets a line for whatever the operator should know meanwhile.
+    log: whatever the operator should know meanwhile; it goes where the configuration says.
     """
     signals.ignore_early()
-    job = read()
-    _refuse_cpus(job)
+    config = read()
+    log.take(config.log)
+    _refuse_cpus(config)
     with open_kernel() as kernel:
-        fresh = prepare(job)
-        own = _own(kernel, job)
+        fresh = prepare(config)
+        own = _own(kernel, config)
         setting = setting_of(fresh, own)
-        not_the_kernels = bool(set(own) - set(_addresses_of(kernel, job.inputs)))
+        tell_of(fresh.remarks, log.say)
+        not_the_kernels = bool(set(own) - set(_addresses_of(kernel, config.inputs)))
         with (
             signals.Signals() as heard,
             Reader(read) as reader,
-            in_order(_wanted(job), say, promiscuous=not_the_kernels),
+            in_order(_wanted(config), log.say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, say, render)
+            around = _Around(kernel, heard, reader, log, render)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -76,24 +80,24 @@ def run(read: Callable[[], Run], say: Say, render: Render) -> Outcome:
 
 
 def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -> Outcome:
-    job, kernel, say = fresh.job, around.kernel, around.say
+    config, kernel, log = fresh.config, around.kernel, around.log
     with Core(_limits(fresh, setting)) as core:
-        ports = _open(core, kernel, job, setting, say, copies=copies)
+        ports = _open(core, kernel, config, setting, log.say, copies=copies)
         _refuse_halves(ports, setting)
-        workers = _workers(core, ports, job)
-        forwarder = Forwarder(kernel, core, ports, workers, say)
+        workers = _workers(core, ports, config)
+        forwarder = Forwarder(kernel, core, ports, workers, log.say)
         forwarder.take(setting, fresh.space)
-        service = Service(forwarder, job, around.reader, lambda its: _own(kernel, its), say, around.render)
+        service = Service(forwarder, config, around.reader, lambda its: _own(kernel, its), log, around.render)
         with (
-            Control(Path(job.control), service.asked) if job.control else nullcontext() as control,
-            KeepUp(ports, say),
-            Threads(workers, job.cpus) as threads,
+            Control(Path(config.control), service.asked) if config.control else nullcontext() as control,
+            KeepUp(ports, log.say),
+            Threads(workers, config.cpus) as threads,
         ):
             service.serve(kernel.fileno(), workers, threads, around.heard, control)
             threads.stop()
             forwarder.drain()
         report = forwarder.report()
-        is_whole = len(ports) == len({*job.inputs, *job.outputs}) and RunEnd.FAILED not in threads.ends()
+        is_whole = len(ports) == len({*config.inputs, *config.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
 
 
@@ -105,23 +109,24 @@ def _limits(fresh: Fresh, setting: Setting) -> Limits:
     )
 
 
-def _open(core: Core, kernel: Kernel, job: Run, setting: Setting, say: Say, *, copies: bool) -> list[Port]:
-    xdp = [one for one in _wanted(job) if one.name.kind == "xdp"]
-    netmap = [one for one in _wanted(job) if one.name.kind != "xdp"]
+def _open(core: Core, kernel: Kernel, config: Config, setting: Setting, say: Say, *, copies: bool) -> list[Port]:
+    xdp = [one for one in _wanted(config) if one.name.kind == "xdp"]
+    netmap = [one for one in _wanted(config) if one.name.kind != "xdp"]
     return [
-        *open_xdp_ports(core, kernel, xdp, job.workers, say, copies=copies),
-        *open_netmap_ports(core, kernel, netmap, setting.own, job.workers, say),
+        *open_xdp_ports(core, kernel, xdp, config.workers, say, copies=copies),
+        *open_netmap_ports(core, kernel, netmap, setting.own, config.workers, say),
     ]
 
 
-def _wanted(job: Run) -> list[Wanted]:
+def _wanted(config: Config) -> list[Wanted]:
     return [
-        Wanted(name, name in job.inputs, name in job.outputs) for name in dict.fromkeys((*job.inputs, *job.outputs))
+        Wanted(name, name in config.inputs, name in config.outputs)
+        for name in dict.fromkeys((*config.inputs, *config.outputs))
     ]
 
 
-def _own(kernel: Kernel, job: Run) -> tuple[Prefix, ...]:
-    return job.own or _addresses_of(kernel, job.inputs)
+def _own(kernel: Kernel, config: Config) -> tuple[Prefix, ...]:
+    return config.own or _addresses_of(kernel, config.inputs)
 
 
 def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ...]:
@@ -138,15 +143,15 @@ def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ..
 # ---- what cannot be ----
 
 
-def _refuse_cpus(job: Run) -> None:
-    if not job.cpus:
+def _refuse_cpus(config: Config) -> None:
+    if not config.cpus:
         return
-    if len(job.cpus) != job.workers:
-        raise UsageError(f"--cpu: error: {len(job.cpus)} CPUs for {job.workers} workers; give one for each")
+    if len(config.cpus) != config.workers:
+        raise UsageError(f"--cpu: error: {len(config.cpus)} CPUs for {config.workers} workers; give one for each")
     if not hasattr(os, "sched_setaffinity"):  # FreeBSD has it from 14.0 on
         raise UsageError("--cpu: error: this system cannot do that; try: cpuset -l CPUS gfwd run …, without --cpu")
     allowed = os.sched_getaffinity(0)
-    for cpu in job.cpus:
+    for cpu in config.cpus:
         if cpu not in allowed:
             text = ", ".join(map(str, sorted(allowed)))
             raise UsageError(f"--cpu: error: there is no CPU {cpu} for gfwd; there are {text}")
@@ -164,20 +169,20 @@ def _refuse_halves(ports: Sequence[Port], setting: Setting) -> None:
         )
 
 
-def _workers(core: Core, ports: Sequence[Port], job: Run) -> list[Worker]:
+def _workers(core: Core, ports: Sequence[Port], config: Config) -> list[Worker]:
     """RX rings are dealt out in turn; each worker has its own TX ring on every port."""
     rx = [(port.number, ring) for port in ports for ring in range(port.rx)]
     hosts = [port.host for port in ports if port.host is not None]
-    if len(rx) < job.workers:
+    if len(rx) < config.workers:
         raise UsageError(
-            f"--workers: error: {job.workers} workers, and {len(rx)} RX queues in all; each needs one of its own"
+            f"--workers: error: {config.workers} workers, and {len(rx)} RX queues in all; each needs one of its own"
         )
-    if hosts and job.workers > 1:
+    if hosts and config.workers > 1:
         raise UsageError("--workers: error: the host stack has one ring, so one worker has to do; or leave out the *")
     return [
         core.worker(
-            [*rx[number :: job.workers], *((host, 0) for host in hosts)],
+            [*rx[number :: config.workers], *((host, 0) for host in hosts)],
             [*((port.number, number) for port in ports if port.tx), *((host, 0) for host in hosts)],
         )
-        for number in range(job.workers)
+        for number in range(config.workers)
     ]

@@ -4,24 +4,29 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from gfwd import __version__
+from gfwd.config.model import Config
 from gfwd.daemon import names, signals
 from gfwd.daemon.control import Control, Question, Reply
 from gfwd.daemon.forwarder import Forwarder, Setting
-from gfwd.daemon.job import Run, listened_on
-from gfwd.daemon.ports import Say
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Event, Say
+from gfwd.daemon.log.writer import Log
 from gfwd.daemon.reload import Fresh, Reader
 from gfwd.daemon.report import Report
+from gfwd.daemon.watch import Watch
 from gfwd.daemon.workers import Threads
-from gfwd.errors import GfwdError, UsageError
+from gfwd.errors import GfwdError, Problem, UsageError
 from gfwd.metrics.words import many
 from gfwd.native.core import Worker
 from gfwd.rules.model import Prefix
 
 _COMPLAINTS_S = 10.0
+_REMARKS = 20
 
-Own = Callable[[Run], tuple[Prefix, ...]]
+Own = Callable[[Config], tuple[Prefix, ...]]
 """The addresses that are ours, as they are now."""
 Render = Callable[[Report], str]
 """A report for people."""
@@ -29,22 +34,44 @@ Render = Callable[[Report], str]
 
 def setting_of(fresh: Fresh, own: tuple[Prefix, ...]) -> Setting:
     """Raises UsageError where it cannot be."""
-    job = fresh.job
-    names.refuse_own(job.rules.path, own, fresh.addresses)
-    listen = listened_on(job.rules, job.listen)
-    return Setting(rules=job.rules, own=own, listen=listen, addresses=fresh.addresses, macs=job.macs)
+    config = fresh.config
+    names.refuse_own(config.rules.path, own, fresh.addresses)
+    return Setting(rules=config.rules, own=own, listen=fresh.listen, addresses=fresh.addresses, macs=config.macs)
+
+
+def tell_of(remarks: Sequence[Problem], say: Say) -> None:
+    """Warnings about rules, as many as somebody reads."""
+    for remark in remarks[:_REMARKS]:
+        say(events.RULE_WARNING(str(remark), file=remark.path, line=remark.line))
+    if len(remarks) > _REMARKS:
+        more = len(remarks) - _REMARKS
+        text = f"and {more:,} more warnings (of the same kind)"
+        say(events.RULE_WARNINGS_MORE(text, file=remarks[0].path, number=more))
+
+
+class _Asker(NamedTuple):
+    """Who wants to hear of a reload; whether it is only to be tried, and whether it was no person who asked."""
+
+    reply: Reply
+    is_dry: bool
+    is_watch: bool = False
 
 
 class Service:
-    """job: as it was started. own: see Own. say: takes a line for the log. render: see Render."""
+    """config: what it does now. own: see Own. log: whatever the operator should know. render: see Render."""
 
-    def __init__(self, forwarder: Forwarder, job: Run, reader: Reader, own: Own, say: Say, render: Render) -> None:
-        self._forwarder, self._job, self._reader, self._own = forwarder, job, reader, own
-        self._say, self._render = say, render
+    def __init__(
+        self, forwarder: Forwarder, config: Config, reader: Reader, own: Own, log: Log, render: Render
+    ) -> None:
+        self._forwarder, self._config, self._reader, self._own = forwarder, config, reader, own
+        self._log, self._say, self._render = log, log.say, render
         self._started = time.monotonic()
         self._is_over = False
         self._complained = "", 0.0  # of what, and when
-        self._askers: list[tuple[Reply, bool]] = []  # who wants to hear of a reload, and whether it is only to be tried
+        self._askers: list[_Asker] = []
+        self._refused: str | None = None  # why the last reload could not be
+        self._watch = Watch()
+        self._watch.follow(config.files() if config.watch else ())
 
     def serve(
         self,
@@ -55,7 +82,7 @@ class Service:
         control: Control | None,
     ) -> None:
         """Until somebody says stop, or no worker is left. kernel: a file descriptor, readable when there are news."""
-        self._say(self._forwarder.ready_text())
+        self._say(self._forwarder.ready())
         ears = [kernel, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
         with selectors.DefaultSelector() as selector:
             for ear in ears if control is None else [*ears, control.fileno()]:
@@ -67,6 +94,7 @@ class Service:
                 if control is not None:
                     control.look()
                 self._reload()
+                self._look_at_files()
                 try:
                     self._forwarder.advance()
                 except GfwdError as error:
@@ -74,7 +102,8 @@ class Service:
 
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
-        deadlines = (self._forwarder.deadline(), None if control is None else control.deadline())
+        watch = self._watch if not self._askers else None  # it looks at nothing while something is read
+        deadlines = [its.deadline() for its in (self._forwarder, watch, control) if its is not None]
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -84,16 +113,17 @@ class Service:
         now = time.monotonic()
         if text != last or now - when > _COMPLAINTS_S:
             self._complained = text, now
-            self._say(text)
+            self._say(events.UPDATE_FAILED(text))
 
     # ---- what is asked ----
 
     def _obey(self, taken: frozenset[int]) -> None:
         self._is_over |= bool(taken & signals.STOP)
         if taken & signals.STATUS:
-            self._say(self._render(self._forwarder.report()))
+            report = self._forwarder.report()
+            self._say(events.STATUS(self._render(report), report=report.as_json()))
         if taken & signals.RELOAD:
-            self._ask_for_reload(_nobody, dry_run=False)
+            self._ask_for_reload(_Asker(_nobody, is_dry=False))
 
     def asked(self, question: Question, reply: Reply) -> None:
         """A question that came by the control socket."""
@@ -106,7 +136,7 @@ class Service:
         elif do == "ways":
             reply([way._asdict() for way in self._forwarder.ways()])
         elif do == "reload":
-            self._ask_for_reload(reply, dry_run=bool(question.get("dry_run")))
+            self._ask_for_reload(_Asker(reply, is_dry=bool(question.get("dry_run"))))
         elif do == "stop":
             self._is_over = True
             reply("stopping")
@@ -115,21 +145,34 @@ class Service:
 
     def _about(self) -> dict[str, object]:
         seconds = round(time.monotonic() - self._started)
-        return {"version": __version__, "pid": os.getpid(), "rules_file": self._job.rules.path, "seconds": seconds}
+        return {"version": __version__, "pid": os.getpid(), "rules_file": self._config.rules.path, "seconds": seconds}
 
     # ---- reload ----
 
-    def _ask_for_reload(self, reply: Reply, *, dry_run: bool) -> None:
-        self._askers.append((reply, dry_run))
+    def _ask_for_reload(self, asker: _Asker) -> None:
+        self._askers.append(asker)
         self._reader.ask()
 
+    def _look_at_files(self) -> None:
+        """A change is looked into; what the files say is taken where it is something else than before."""
+        if self._askers or not self._watch.has_changed(time.monotonic()):
+            return
+        self._askers.append(_Asker(_nobody, is_dry=False, is_watch=True))
+        self._reader.ask(known=self._config if self._refused is None else None)
+
     def _reload(self) -> None:
-        found = self._reader.taken()
-        if found is None:
+        read = self._reader.taken()
+        if read is None:
             return
         askers, self._askers = self._askers, []
-        is_dry = all(dry_run for _, dry_run in askers)
-        answer: str | GfwdError
+        if read.found is not None:
+            self._answer(read.found, askers)
+        # What could not be taken may be mended in a file that the configuration so far does not name.
+        self._watch.follow(self._config.files() | read.files if self._config.watch else ())
+
+    def _answer(self, found: Fresh | GfwdError, askers: Sequence[_Asker]) -> None:
+        is_dry = all(asker.is_dry for asker in askers)
+        answer: Event | GfwdError
         try:
             if isinstance(found, GfwdError):
                 raise found
@@ -137,30 +180,44 @@ class Service:
         except GfwdError as error:
             answer = error
         if not is_dry:
-            self._say(f"{answer}\nreload: error: nothing has changed" if isinstance(answer, GfwdError) else answer)
-        for reply, _ in askers:
-            reply(answer)
+            self._tell(answer, is_asked=not all(asker.is_watch for asker in askers))
+        for asker in askers:
+            asker.reply(answer if isinstance(answer, GfwdError) else str(answer))
 
-    def _take(self, fresh: Fresh, *, dry_run: bool) -> str:
+    def _tell(self, answer: Event | GfwdError, *, is_asked: bool) -> None:
+        """What came of a reload. Where nobody has asked for it, the same mistake is not said again."""
+        if not isinstance(answer, GfwdError):
+            self._refused = None
+            self._say(answer)
+        elif is_asked or str(answer) != self._refused:
+            self._refused = str(answer)
+            file = self._config.path
+            self._say(events.RELOAD_FAILED(f"{answer}\nreload: error: nothing has changed", file=file))
+
+    def _take(self, fresh: Fresh, *, dry_run: bool) -> Event:
         """Returns what was done. Raises GfwdError, and then nothing has changed."""
-        _refuse_change(self._job, fresh.job)
-        own = self._own(fresh.job)
+        _refuse_change(self._config, fresh.config)
+        own = self._own(fresh.config)
         if not own:
             raise UsageError("error: no address is left that could be gfwd's")
         setting = setting_of(fresh, own)
         if not dry_run:
             self._forwarder.take(setting, fresh.space)
-            self._job = fresh.job
-        rules = fresh.job.rules
+            self._config = fresh.config
+            self._log.take(fresh.config.log)
+            tell_of(fresh.remarks, self._say)
+        rules = fresh.config.rules
         done = "could be reloaded" if dry_run else "reloaded"
-        return f"{rules.path}: {done}, {many(len(rules.rules), 'rule')}, {many(len(rules.collectors()), 'collector')}"
+        number, collectors = len(rules.rules), len(rules.collectors())
+        text = f"{rules.path}: {done}, {many(number, 'rule')}, {many(collectors, 'collector')}"
+        return events.RELOADED(text, file=rules.path, rules=number, collectors=collectors)
 
 
 def _nobody(_: object) -> None:
     """Who asked by a signal reads the log."""
 
 
-def _refuse_change(before: Run, after: Run) -> None:
+def _refuse_change(before: Config, after: Config) -> None:
     """Of what only a new process can have. Raises UsageError."""
     fixed = {
         "the ports": (before.inputs, before.outputs) != (after.inputs, after.outputs),

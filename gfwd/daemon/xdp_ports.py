@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from os import strerror
 
 from gfwd.config.port_name import PortName
-from gfwd.daemon.ports import ETHERNET_BYTES, Port, Say, Wanted
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Event, Say
+from gfwd.daemon.ports import ETHERNET_BYTES, Port, Wanted
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Kernel, Link
 from gfwd.native import core
@@ -62,12 +64,12 @@ def open_xdp_ports(
     """
     wanted: list[Candidate] = []
     ports: list[Port] = []
-    remarks: list[str] = []
+    remarks: list[Event] = []
     for one_asked in asked:
         try:
             wanted.append(_candidate(kernel, one_asked, workers))
         except GfwdError as error:
-            remarks.append(str(error))
+            remarks.append(events.PORT_FAILED(str(error), port=str(one_asked.name)))
     if wanted:
         ports = _open(its, wanted, remarks, copies=copies)
     for remark in remarks:
@@ -75,7 +77,7 @@ def open_xdp_ports(
     return ports
 
 
-def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, copies: bool) -> list[Port]:
+def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[Event], *, copies: bool) -> list[Port]:
     _allow_locked_memory()
     buffer = buffer_bytes(candidate.link.mtu for candidate in wanted)
     umem = its.umem(sum(max(one.rx, one.tx) for one in wanted), sum(one.tx for one in wanted), buffer, copies=copies)
@@ -86,7 +88,7 @@ def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, co
         except core.NeedsCopies:
             raise
         except GfwdError as error:
-            remarks.append(str(error))
+            remarks.append(events.PORT_FAILED(str(error), port=str(one.name)))
             continue
         state = its.xdp(number)
         ports.append(
@@ -101,7 +103,10 @@ def _open(its: core.Core, wanted: Sequence[Candidate], remarks: list[str], *, co
                 mode=_mode(state),
             )
         )
-        remarks += [f"{one.name}: warning: {warning}" for warning in _warnings(one, state, buffer)]
+        remarks += [
+            events.PORT_WARNING(f"{one.name}: warning: {warning}", port=str(one.name))
+            for warning in _warnings(one, state, buffer)
+        ]
     return ports
 
 

@@ -1,6 +1,6 @@
 """What gfwd listens on, against what the rules name: a `*` applies within the ports that gfwd listens on."""
 
-from gfwd.errors import Problem
+from gfwd.errors import Problem, UsageError
 from gfwd.rules.model import ALL_PORTS, Ports, RuleSet, merge_ports, ports_text
 from gfwd.rules.portmap import together
 
@@ -8,6 +8,18 @@ from gfwd.rules.portmap import together
 def named_ports(ruleset: RuleSet) -> Ports:
     """The ports that the rules name, which is what gfwd listens on where nobody says otherwise; none for `*` alone."""
     return merge_ports(ports for rule in ruleset.rules if rule.ports != ALL_PORTS for ports in rule.ports)
+
+
+def listened_on(ruleset: RuleSet, listen: Ports | None) -> Ports:
+    """The UDP ports that are ours. Raises UsageError where neither the rules nor the operator (None) name one."""
+    ports = listen or named_ports(ruleset)
+    if not ports:
+        raise UsageError(
+            f"{ruleset.path}: error: no rule names a port, and on all of them gfwd would carry off answers to the "
+            "host's own questions (DNS, NTP, DHCP)\nsay which are the exporters': --listen 514,2055,9990-9999; or, "
+            "where the address is gfwd's alone, --listen all"
+        )
+    return ports
 
 
 def narrowed(ruleset: RuleSet, listen: Ports) -> list[Problem]:

@@ -22,6 +22,7 @@ from gfwd.daemon.card import freebsd
 from gfwd.daemon.card.order import card, in_order, put_back_left_over
 from gfwd.daemon.card.system import words
 from gfwd.daemon.ports import Wanted
+from tests.said import Said
 
 pytestmark = [
     pytest.mark.skipif(system.NAME != "FreeBSD", reason="needs FreeBSD"),
@@ -55,7 +56,7 @@ class Place:
 
     def __init__(self, stack: ExitStack, name: str, folder: Path) -> None:
         self._stack, self.name, self.folder = stack, name, folder
-        self.said: list[str] = []
+        self.said = Said()
 
     def on(self) -> set[str]:
         return {name for name, feature in freebsd.features(self.name).items() if feature.is_on}
@@ -140,7 +141,7 @@ for_cards = pytest.mark.parametrize("place", CARDS, indirect=True)
 def test_in_order_and_back(place):
     before, flags = place.on(), place.flags()
     wanted = Wanted(PortName("netmap", f"netmap:{place.name}"), True, True)
-    with in_order([wanted], place.said.append, promiscuous=False):
+    with in_order([wanted], place.said.say, promiscuous=False):
         assert place.said[:2] == [
             f"{wanted.name}: {place.switched_off(before)}; they come back when gfwd ends",
             f"{wanted.name}: brought up; it goes down again when gfwd ends",
@@ -159,7 +160,7 @@ def test_in_order_and_back(place):
 def test_what_the_driver_keeps(place):
     """A loopback interface gives up its checksums of IPv4 alone: refused in one request, they go one by one."""
     name = place.name
-    with card("netmap:lo", name, freebsd.OFFLOADS, place.said.append):
+    with card("netmap:lo", name, freebsd.OFFLOADS, place.said.say):
         assert place.on() == {"rxcsum6", "txcsum6"}
     assert place.said[2:] == [
         "netmap:lo: warning: rxcsum cannot be switched off (Operation not supported), so frames may come with "
@@ -173,7 +174,7 @@ def test_what_the_driver_keeps(place):
 def test_what_is_off_already_stays_off(place):
     freebsd.set_up(place.name, on=True)
     freebsd.set_features(place.name, dict.fromkeys(place.on(), False))
-    with card("netmap:in0", place.name, freebsd.OFFLOADS, place.said.append):
+    with card("netmap:in0", place.name, freebsd.OFFLOADS, place.said.say):
         assert (place.said, place.records()) == ([], [])
     assert (place.on(), freebsd.is_up(place.name)) == (set(), True)
 
@@ -191,8 +192,8 @@ def test_they_are_ifconfigs_words(place):
 @pytest.mark.parametrize("name", ["in7", "a-name-that-is-too-long-for-one"])
 def test_no_such_interface(tmp_path, monkeypatch, name):
     monkeypatch.setattr(freebsd, "FOLDER", tmp_path / "gfwd")
-    said: list[str] = []
-    with card(f"netmap:{name}", name, freebsd.OFFLOADS, said.append):
+    said = Said()
+    with card(f"netmap:{name}", name, freebsd.OFFLOADS, said.say):
         pass
     assert (said, [*tmp_path.iterdir()]) == ([], [])
 
@@ -229,7 +230,7 @@ def test_the_next_one_puts_it_back(place):
     changed = place.switched_off(before)
     assert freebsd.is_up(place.name)
     assert not place.is_promiscuous()  # the kernel takes that back by itself
-    put_back_left_over(place.said.append)
+    put_back_left_over(place.said.say)
     assert place.said == [f"netmap:{place.name}: {changed}; brought up: {BACK}"]
     assert (place.on(), place.records()) == (before, [])
     assert not freebsd.is_up(place.name)
@@ -241,10 +242,10 @@ def test_one_that_lives_is_left_alone(place):
     owner = place.owner()
     changed = place.on()
     assert place.is_promiscuous()
-    put_back_left_over(place.said.append)
+    put_back_left_over(place.said.say)
     assert (place.said, place.on()) == ([], changed)
     freebsd.set_up(place.name, on=False)
-    with card("netmap:in0", place.name, freebsd.OFFLOADS, place.said.append):
+    with card("netmap:in0", place.name, freebsd.OFFLOADS, place.said.say):
         assert place.said == ["netmap:in0: warning: another gfwd has changed this interface, so it is left as it is"]
     owner.communicate()
     assert (owner.returncode, place.on(), place.records()) == (0, before, [])
@@ -257,7 +258,7 @@ def test_another_interface_has_the_name_now(place):
     subprocess.run(["sleep", "2"], check=True)
     ifconfig(place.name, "create")
     before = place.on()
-    put_back_left_over(place.said.append)
+    put_back_left_over(place.said.say)
     assert place.said == [
         f"netmap:{place.name}: a gfwd that did not end properly has changed it, and the interface is gone since"
     ]
@@ -269,7 +270,7 @@ def test_renamed_meanwhile(place, is_taken):
     """Also where another interface has got the name."""
     before, name = place.on(), place.name
     with ExitStack() as stack:
-        with card("netmap:lo", name, freebsd.OFFLOADS, place.said.append):
+        with card("netmap:lo", name, freebsd.OFFLOADS, place.said.say):
             changed, said = place.on(), len(place.said)
             subprocess.run(["sleep", "2"], check=True)  # the next one is to be of another second
             ifconfig(name, "name", "renamed0")
@@ -282,7 +283,7 @@ def test_renamed_meanwhile(place, is_taken):
 
 
 def test_gone_meanwhile(place):
-    with card("netmap:lo", place.name, freebsd.OFFLOADS, place.said.append):
+    with card("netmap:lo", place.name, freebsd.OFFLOADS, place.said.say):
         ifconfig(place.name, "destroy")
     assert place.said[-1] == "netmap:lo: the interface is gone, so what gfwd has changed on it is not put back"
     assert place.records() == []

@@ -19,6 +19,7 @@ from gfwd.native.core import NeighbourState
 from gfwd.rules.model import Address
 from tests.freebsd.test_kernel_tables import MAC, PEER, Cable
 from tests.freebsd.wire import sh
+from tests.said import Said
 
 pytestmark = [
     pytest.mark.skipif(platform.system() != "FreeBSD", reason="needs FreeBSD"),
@@ -45,8 +46,8 @@ class Driven:
         self.kernel = stack.enter_context(SoonKernel())
         self.asker = KernelAsker(self.kernel, self.kernel.link(self.cable.name).index)
         self.history: list[NeighbourState] = []
-        self.said: list[str] = []
-        self.neighbours = Neighbours(self._tell, self.said.append)
+        self.said = Said()
+        self.neighbours = Neighbours(self._tell, self.said.say)
 
     def _tell(self, _slot: int, _mac: bytes | None, state: NeighbourState) -> None:
         self.history.append(state)

@@ -20,6 +20,7 @@ from gfwd.daemon.card.order import card, in_order, put_back_left_over
 from gfwd.daemon.card.system import Feature
 from gfwd.daemon.ports import Wanted
 from tests.net.network import Host, veth
+from tests.said import Said
 
 ROOT = Path(__file__).parents[2]
 XDP, NETMAP = PortName("xdp", "in0"), PortName("netmap", "netmap:in0")
@@ -48,7 +49,7 @@ class Place:
         self.host, self._there = Host(), Host()
         for host in (self.host, self._there):
             stack.callback(host.close)
-        self.said: list[str] = []
+        self.said = Said()
         self.cable("in0")
 
     def cable(self, name: str) -> None:
@@ -99,7 +100,7 @@ class Place:
 
     def put_back(self) -> None:
         with self.host.inside():
-            put_back_left_over(self.said.append)
+            put_back_left_over(self.said.say)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def place(make) -> Place:
 
 def test_netmap_wants_all_of_it_off(place):
     before = place.features()
-    with place.host.inside(), in_order([Wanted(NETMAP, True, True)], place.said.append, promiscuous=False):
+    with place.host.inside(), in_order([Wanted(NETMAP, True, True)], place.said.say, promiscuous=False):
         assert place.said == [f"netmap:in0: switched off: {ALL_WORDS}; they come back when gfwd ends"]
         assert place.on() == set()
         assert {name for name, feature in before.items() if feature.is_asked and name not in UNWANTED} == {
@@ -136,7 +137,7 @@ def test_netmap_wants_all_of_it_off(place):
 
 def test_xdp_wants_tags_to_stay(place):
     before, on = place.features(), place.on()
-    with place.host.inside(), in_order([Wanted(XDP, True, False)], place.said.append, promiscuous=True):
+    with place.host.inside(), in_order([Wanted(XDP, True, False)], place.said.say, promiscuous=True):
         assert place.said == ["xdp:in0: switched off: rx-vlan-offload; it comes back when gfwd ends"]
         assert place.on() == on - set(RX_VLAN.features)
         assert place.promiscuity() == 0
@@ -146,7 +147,7 @@ def test_xdp_wants_tags_to_stay(place):
 @pytest.mark.parametrize("wanted", [Wanted(XDP, False, True), Wanted(PortName("vale", "vale0:in0"), True, True)])
 def test_where_nothing_has_to_be_changed(place, wanted):
     before = place.features()
-    with place.host.inside(), in_order([wanted], place.said.append, promiscuous=True):
+    with place.host.inside(), in_order([wanted], place.said.say, promiscuous=True):
         assert place.features() == before
         assert (place.said, place.records(), place.promiscuity()) == ([], [], 0)
 
@@ -155,7 +156,7 @@ def test_what_is_off_already_stays_off(place):
     with place.host.inside():
         linux.set_features("in0", dict.fromkeys(UNWANTED, False))
         before = place.features()
-        with card("netmap:in0", "in0", OFFLOADS, place.said.append):
+        with card("netmap:in0", "in0", OFFLOADS, place.said.say):
             assert (place.said, place.records()) == ([], [])
     assert place.features() == before
 
@@ -164,7 +165,7 @@ def test_two_rings_of_one_card(place):
     """The card is put in order once, and put back when nobody needs it any more."""
     before = place.features()
     rings = [Wanted(PortName("netmap", f"netmap:in0-{ring}"), True, True) for ring in (0, 1)]
-    with place.host.inside(), in_order(rings, place.said.append, promiscuous=True):
+    with place.host.inside(), in_order(rings, place.said.say, promiscuous=True):
         assert place.said == [f"netmap:in0-0: switched off: {ALL_WORDS}; they come back when gfwd ends"]
         assert place.promiscuity() == 2
     assert (place.features(), place.promiscuity()) == (before, 0)
@@ -172,7 +173,7 @@ def test_two_rings_of_one_card(place):
 
 def test_put_back_also_when_what_follows_fails(place):
     before = place.features()
-    with pytest.raises(ZeroDivisionError), place.host.inside(), card("netmap:in0", "in0", OFFLOADS, place.said.append):
+    with pytest.raises(ZeroDivisionError), place.host.inside(), card("netmap:in0", "in0", OFFLOADS, place.said.say):
         raise ZeroDivisionError
     assert (place.features(), place.records()) == (before, [])
 
@@ -180,7 +181,7 @@ def test_put_back_also_when_what_follows_fails(place):
 def test_an_interface_that_is_down(place):
     place.host.down("in0")
     before = place.features()
-    with place.host.inside(), card("netmap:in0", "in0", OFFLOADS, place.said.append):
+    with place.host.inside(), card("netmap:in0", "in0", OFFLOADS, place.said.say):
         assert place.is_up()
         assert place.said == [
             f"netmap:in0: switched off: {ALL_WORDS}; they come back when gfwd ends",
@@ -192,13 +193,13 @@ def test_an_interface_that_is_down(place):
 
 @pytest.mark.parametrize("name", ["in7", "a-name-that-is-too-long-for-one"])
 def test_no_such_interface(place, name):
-    with place.host.inside(), card(f"xdp:{name}", name, OFFLOADS, place.said.append):
+    with place.host.inside(), card(f"xdp:{name}", name, OFFLOADS, place.said.say):
         pass
     assert (place.said, place.records()) == ([], [])  # who opens the port says so
 
 
 def test_an_interface_that_goes_meanwhile(place):
-    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.append):
+    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.say):
         place.host.ip.link("del", index=place.host.index("in0"))
     assert place.said[1:] == ["xdp:in0: the interface is gone, so what gfwd has changed on it is not put back"]
     assert place.records() == []
@@ -208,7 +209,7 @@ def test_an_interface_that_is_renamed_meanwhile(place):
     """And another one gets its name."""
     place.cable("in1")
     before = place.features()
-    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.append):
+    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.say):
         place.rename("in0", "in9")
         place.rename("in1", "in0")
     assert len(place.said) == 1
@@ -218,7 +219,7 @@ def test_an_interface_that_is_renamed_meanwhile(place):
 def test_promiscuous_where_that_is_wanted(place):
     place.cable("in1")
     wanted = [Wanted(PortName("netmap", f"netmap:{name}"), name == "in0", True) for name in ("in0", "in1")]
-    with place.host.inside(), in_order(wanted, place.said.append, promiscuous=True):
+    with place.host.inside(), in_order(wanted, place.said.say, promiscuous=True):
         assert (place.promiscuity("in0"), place.promiscuity("in1")) == (1, 0)
     assert place.promiscuity("in0") == 0
 
@@ -231,7 +232,7 @@ def test_it_is_afterwards_as_it_was_before(place, on, is_up, is_netmap):
         linux.set_up("in0", is_up)
         before = place.features()
         needed = linux.unwanted(Wanted(NETMAP if is_netmap else XDP, True, True))
-        with card("in0", "in0", needed, place.said.append):
+        with card("in0", "in0", needed, place.said.say):
             assert not place.on() & {name for offload in needed for name in offload.features}
             assert place.is_up()
     assert (place.features(), place.is_up(), place.records()) == (before, is_up, [])
@@ -244,7 +245,7 @@ def test_what_the_driver_does_not_leave_to_us(place):
     """The loopback interface has its checksums for good. It has its TSO too, which can be changed."""
     place.host.up("lo")
     before = place.features("lo")
-    with place.host.inside(), card("netmap:lo", "lo", OFFLOADS, place.said.append):
+    with place.host.inside(), card("netmap:lo", "lo", OFFLOADS, place.said.say):
         assert place.on("lo") == {"rx-checksum", "tx-checksum-ip-generic", "tx-checksum-sctp"}
     assert place.said[1:] == [
         "netmap:lo: warning: rx-checksumming cannot be switched off, so frames may come with checksums that nobody has "
@@ -296,7 +297,7 @@ def test_what_was_down_goes_down(place):
 def test_put_back_and_changed_anew(place):
     before = place.features()
     place.crash()
-    with place.host.inside(), in_order([Wanted(XDP, True, True)], place.said.append, promiscuous=False):
+    with place.host.inside(), in_order([Wanted(XDP, True, True)], place.said.say, promiscuous=False):
         assert place.said == [
             f"xdp:in0: switched off: {ALL_WORDS}: {BACK}",
             "xdp:in0: switched off: rx-vlan-offload; it comes back when gfwd ends",
@@ -313,7 +314,7 @@ def test_one_that_lives_is_left_alone(place):
     assert (place.said, place.on(), place.promiscuity()) == ([], set(), 1)
     with place.host.inside():
         linux.set_features("in0", {"rx-gro": True})
-        with card("xdp:in0", "in0", OFFLOADS, place.said.append):
+        with card("xdp:in0", "in0", OFFLOADS, place.said.say):
             assert place.said == ["xdp:in0: warning: another gfwd has changed this interface, so it is left as it is"]
             assert place.on() == {"rx-gro"}
     assert place.on() == {"rx-gro"}
@@ -329,7 +330,7 @@ def test_two_on_two_interfaces(place):
     place.said.clear()
     with (
         place.host.inside(),
-        in_order([Wanted(PortName("xdp", "in1"), True, True)], place.said.append, promiscuous=False),
+        in_order([Wanted(PortName("xdp", "in1"), True, True)], place.said.say, promiscuous=False),
     ):
         assert place.said == ["xdp:in1: switched off: rx-vlan-offload; it comes back when gfwd ends"]
         assert (place.on(), len(place.records())) == (set(), 2)
@@ -348,7 +349,7 @@ def test_an_interface_of_that_name_elsewhere(make, monkeypatch, has_cookie):
     here.crash()
     there.put_back()
     assert (here.on(), there.said, len(here.records())) == (set(), [], 1)
-    with there.host.inside(), card("xdp:in0", "in0", OFFLOADS, there.said.append):
+    with there.host.inside(), card("xdp:in0", "in0", OFFLOADS, there.said.say):
         assert len(there.records()) == 2
     here.put_back()
     assert (here.features(), here.records()) == (before, [])
@@ -422,7 +423,7 @@ def test_the_users_own_folder(place, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
     (tmp_path / "own").mkdir()
     place.folder = tmp_path / "own" / "gfwd"
-    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.append):
+    with place.host.inside(), card("xdp:in0", "in0", OFFLOADS, place.said.say):
         assert (len(place.said), len(place.records())) == (1, 1)
     assert place.records() == []
 
@@ -432,7 +433,7 @@ def test_nowhere(place, monkeypatch, tmp_path):
     nowhere.write_bytes(b"")
     monkeypatch.setattr(linux, "FOLDER", nowhere / "gfwd")
     before = place.features()
-    with place.host.inside(), card("xdp:in0", "in0", (LRO, RX_VLAN), place.said.append):
+    with place.host.inside(), card("xdp:in0", "in0", (LRO, RX_VLAN), place.said.say):
         assert place.said == [
             f"xdp:in0: warning: what is changed on it cannot be written down in {nowhere / 'gfwd'} (Not a directory), "
             "so nobody puts it back if gfwd crashes",

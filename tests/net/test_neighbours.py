@@ -22,6 +22,7 @@ from gfwd.rules.model import Address, Prefix
 from tests import frames
 from tests.cores import balances, plan_from
 from tests.net.network import Host, ipv4, veth, wait_until
+from tests.said import Said
 
 # The kernel's own three questions take 0.3 s here; see network.QUICK.
 KERNEL_TIMING = Timing(
@@ -54,7 +55,7 @@ class Driven:
         self.peer.address("in0", "10.0.0.2/24")
         self.told: dict[int, tuple[bytes | None, NeighbourState]] = {}
         self.history: list[NeighbourState] = []
-        self.said: list[str] = []
+        self.said = Said()
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +97,7 @@ class ByKernel(Driven):
             self.kernel = self.stack.enter_context(QuickKernel(news_bytes))
         wait_until(lambda: self.kernel.link("out0").has_carrier, lambda: None)
         self.asker = KernelAsker(self.kernel, self.kernel.link("out0").index)
-        self.neighbours = Neighbours(self.tell, self.said.append)
+        self.neighbours = Neighbours(self.tell, self.said.say)
 
     def want(self, address: Address = PEER, slot: int = 0) -> None:
         self.neighbours.want(slot, "xdp:out0", address, self.asker, time.monotonic())
@@ -136,7 +137,7 @@ class OnTheWire(Driven):
             addresses=(InterfaceAddress(US, 24),),
             timing=WIRE_TIMING,
         )
-        self.neighbours = Neighbours(self.tell, self.said.append)
+        self.neighbours = Neighbours(self.tell, self.said.say)
         self.neighbours.follow_wires([self.asker])
         thread = threading.Thread(target=self.worker.run, name="worker", daemon=True)
         thread.start()

@@ -15,7 +15,9 @@ from gfwd.daemon import advice
 from gfwd.daemon.card import record
 from gfwd.daemon.card.record import Before
 from gfwd.daemon.card.system import Offload, this_system, words
-from gfwd.daemon.ports import Say, Wanted
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Say
+from gfwd.daemon.ports import Wanted
 
 _HERE: Final = this_system()
 
@@ -45,14 +47,18 @@ def card(port: str, name: str, off: Sequence[Offload], say: Say, *, promiscuous:
             _order(stack, port, name, off, say)
         except OSError as error:
             if name in dict(socket.if_nameindex()).values():  # who opens the port says what is not there
-                say(f"{port}: warning: nobody knows whether the card is in order ({error.strerror})")
+                why = f"nobody knows whether the card is in order ({error.strerror})"
+                say(events.CARD_NOT_IN_ORDER(f"{port}: warning: {why}", port=port))
         if promiscuous:
             try:
                 stack.enter_context(_HERE.promiscuous(name))
             except OSError as error:
                 say(
-                    f"{port}: warning: it cannot be made promiscuous ({error.strerror}), so frames to other MAC "
-                    f"addresses than its own may not come; try: {advice.make_promiscuous(name)}"
+                    events.CARD_NOT_IN_ORDER(
+                        f"{port}: warning: it cannot be made promiscuous ({error.strerror}), so frames to other MAC "
+                        f"addresses than its own may not come; try: {advice.make_promiscuous(name)}",
+                        port=port,
+                    )
                 )
         yield
 
@@ -63,12 +69,15 @@ def put_back_left_over(say: Say) -> None:
         try:
             before = left.read()
         except ValueError as error:
-            say(f"{path}: warning: {error}, so whatever a gfwd that did not end properly has changed stays so; removed")
+            stays = "so whatever a gfwd that did not end properly has changed stays so; removed"
+            say(events.CARD_RECORD_BROKEN(f"{path}: warning: {error}, {stays}", file=str(path)))
         else:
             if _name_now(before) is None:
-                say(f"{before.port}: a gfwd that did not end properly has changed it, and the interface is gone since")
+                is_gone = "a gfwd that did not end properly has changed it, and the interface is gone since"
+                say(events.CARD_GONE(f"{before.port}: {is_gone}", port=before.port))
             elif _put_back(before, say):
-                say(f"{before.port}: {_changes(before)}: left over from a gfwd that did not end properly, put back")
+                what = f"{_changes(before)}: left over from a gfwd that did not end properly, put back"
+                say(events.CARD_PUT_BACK(f"{before.port}: {what}", port=before.port))
         left.remove()
 
 
@@ -106,15 +115,19 @@ def _order(stack: ExitStack, port: str, name: str, off: Sequence[Offload], say: 
     switched_off = [feature for feature in unwanted if there[feature].is_on and not now[feature].is_on]
     if switched_off:
         called = words(switched_off, _HERE.OFFLOADS)
-        say(f"{port}: switched off: {called}; {'they come' if ',' in called else 'it comes'} back when gfwd ends")
+        back = f"{'they come' if ',' in called else 'it comes'} back when gfwd ends"
+        say(events.CARD_CHANGED(f"{port}: switched off: {called}; {back}", port=port))
     if not before.was_up and _HERE.is_up(name):
-        say(f"{port}: brought up; it goes down again when gfwd ends")
+        say(events.CARD_CHANGED(f"{port}: brought up; it goes down again when gfwd ends", port=port))
     for offload in off:
         stuck = [feature for feature in offload.features if feature in now and now[feature].is_on]
         if stuck:
             say(
-                f"{port}: warning: {offload.word} cannot be switched off{why}, so {offload.means}; try: "
-                f"{_HERE.command(name, stuck, on=False)}"
+                events.CARD_NOT_IN_ORDER(
+                    f"{port}: warning: {offload.word} cannot be switched off{why}, so {offload.means}; try: "
+                    f"{_HERE.command(name, stuck, on=False)}",
+                    port=port,
+                )
             )
 
 
@@ -123,12 +136,16 @@ def _keep(stack: ExitStack, before: Before, say: Say) -> bool:
     try:
         stack.callback(record.keep(before).remove)
     except record.Taken:
-        say(f"{before.port}: warning: another gfwd has changed this interface, so it is left as it is")
+        why = "another gfwd has changed this interface, so it is left as it is"
+        say(events.CARD_TAKEN(f"{before.port}: warning: {why}", port=before.port))
         return False
     except OSError as error:
         say(
-            f"{before.port}: warning: what is changed on it cannot be written down in {_HERE.FOLDER} "
-            f"({error.strerror}), so nobody puts it back if gfwd crashes"
+            events.CARD_NOT_RECORDED(
+                f"{before.port}: warning: what is changed on it cannot be written down in {_HERE.FOLDER} "
+                f"({error.strerror}), so nobody puts it back if gfwd crashes",
+                port=before.port,
+            )
         )
     return True
 
@@ -137,7 +154,8 @@ def _put_back(before: Before, say: Say) -> bool:
     """False: not all of it; `say` has heard what is missing."""
     interface = _name_now(before)
     if interface is None:
-        say(f"{before.port}: the interface is gone, so what gfwd has changed on it is not put back")
+        is_gone = "the interface is gone, so what gfwd has changed on it is not put back"
+        say(events.CARD_GONE(f"{before.port}: {is_gone}", port=before.port))
         return False
     with suppress(OSError):  # it has gone just now
         why = ""
@@ -151,8 +169,11 @@ def _put_back(before: Before, say: Say) -> bool:
         missing = [name for name, was_on in before.features.items() if was_on and name in now and not now[name].is_on]
         if missing:
             say(
-                f"{before.port}: warning: {words(missing, _HERE.OFFLOADS)} cannot be switched on again{why}; try: "
-                f"{_HERE.command(interface, missing, on=True)}"
+                events.CARD_NOT_PUT_BACK(
+                    f"{before.port}: warning: {words(missing, _HERE.OFFLOADS)} cannot be switched on again{why}; try: "
+                    f"{_HERE.command(interface, missing, on=True)}",
+                    port=before.port,
+                )
             )
             return False
     return True

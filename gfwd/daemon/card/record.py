@@ -7,7 +7,7 @@ or that lives in another PID namespace, is mistaken for its owner.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from gfwd.daemon.card.system import this_system
+from gfwd.daemon.log import events
+from gfwd.daemon.log.event import Say
 
 _HERE: Final = this_system()
 
@@ -77,14 +79,15 @@ def keep(before: Before) -> Record:
     return _write(last, before)
 
 
-def left_over(say: Callable[[str], None]) -> Iterator[tuple[Path, Record]]:
+def left_over(say: Say) -> Iterator[tuple[Path, Record]]:
     """The records of this network stack whose gfwd has ended; `say` hears which cannot be read."""
     for folder in _folders():
         for path in sorted(folder.glob(f"card.{_HERE.stack()}.*.json")):
             try:
                 record = _take(path)
             except OSError as error:
-                say(f"{path}: warning: what a gfwd has changed cannot be read ({error.strerror})")
+                why = f"what a gfwd has changed cannot be read ({error.strerror})"
+                say(events.CARD_RECORD_BROKEN(f"{path}: warning: {why}", file=str(path)))
                 continue
             if record is not None:
                 yield path, record

@@ -4,7 +4,7 @@ import string
 
 from hypothesis import strategies as st
 
-from gfwd.config.model import Config
+from gfwd.config.model import Config, LogSetting
 from gfwd.config.port_name import PortName
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
@@ -97,5 +97,14 @@ def configurations(draw: st.DrawFn) -> Config:
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,
         control=draw(st.none() | st.just("/var/run/gfwd/control")),
+        watch=draw(st.booleans()),
+        log=draw(
+            st.builds(
+                LogSetting,
+                format=st.sampled_from(("text", "json")),
+                to=st.sampled_from(("stderr", "syslog", "/var/log/gfwd.log")),
+                level=st.sampled_from(("info", "warning", "error")),
+            )
+        ),
         collectors=named,
     )

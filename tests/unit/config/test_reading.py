@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfwd.config.canonical import canonical_text
-from gfwd.config.model import Config
+from gfwd.config.model import Config, LogSetting
 from gfwd.config.port_name import PortName
 from gfwd.config.reading import load, parse
-from gfwd.daemon.job import job
 from gfwd.errors import ConfigError
 from gfwd.rules.classic import COLLECTORS_MAX
 from gfwd.rules.model import Address, Collector, Prefix, Rule
@@ -43,22 +42,16 @@ def test_the_least_that_is_enough() -> None:
     assert config == Config(path="etc/gfwd.toml", rules=config.rules, inputs=eth0, outputs=eth0)
 
 
-def test_what_is_to_be_run() -> None:
-    config = load(FOLDER / "everything.toml")
-    to_run = job(config)
-    for name in ("rules", "inputs", "outputs", "own", "listen", "macs", "workers", "cpus", "control"):
-        assert getattr(to_run, name) == getattr(config, name)
-    assert to_run.workers == len(to_run.cpus) == 2
-
-
 def test_the_sample() -> None:
     config = load(ROOT / "packaging" / "gfwd.toml.sample")
     assert list(config.collectors) == ["flow", "syslog"]
     # What is commented out there is right, too.
     text = (ROOT / "packaging" / "gfwd.toml.sample").read_text()
-    text = re.sub(r'^# (?=(address|listen|workers|cpus|\[neighbours\]|"192)\b|\[|")', "", text, flags=re.MULTILINE)
+    keys = r'^# (?=(address|listen|workers|cpus|watch|\[neighbours\]|"192|format|to|level)\b|\[|")'
+    text = re.sub(keys, "", text, flags=re.MULTILINE)
     more = parse(text, "sample")
-    assert more.own and more.listen and more.macs and more.cpus == (2, 3)
+    assert more.own and more.listen and more.macs and more.watch and more.cpus == (2, 3)
+    assert more.log == LogSetting(format="json", to="syslog", level="warning")
 
 
 def test_the_rules_file_is_seen_from_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

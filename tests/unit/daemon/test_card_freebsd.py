@@ -21,6 +21,7 @@ from gfwd.config.port_name import PortName
 from gfwd.daemon.card import freebsd, linux, order, record
 from gfwd.daemon.card.system import Feature, this_system, words
 from gfwd.daemon.ports import Wanted
+from tests.said import Said
 
 CAPABILITIES = {
     "rxcsum": 0x00001,
@@ -237,9 +238,9 @@ def test_what_netmap_cannot_have(kind, is_anything):
 def test_in_order_and_back(use, tmp_path):
     before = bits("rxcsum", "rxcsum6", "txcsum", "tso4", "vlanhwtag", "vlanhwcsum") | OTHERS
     card = use(Card(bits(*CAPABILITIES) | OTHERS, before, flags=MONITOR))
-    said: list[str] = []
+    said = Said()
     wanted = Wanted(PortName("netmap", "netmap:in0"), True, True)
-    with order.in_order([wanted], said.append, promiscuous=False):
+    with order.in_order([wanted], said.say, promiscuous=False):
         assert (card.on, card.flags) == (OTHERS, UP | MONITOR)
         (path,) = (tmp_path / "gfwd").iterdir()
         assert path.name == f"card.{freebsd.stack()}.in0.json"
@@ -253,8 +254,8 @@ def test_in_order_and_back(use, tmp_path):
 def test_what_the_driver_keeps(use):
     """It is said, and the rest is put in order all the same."""
     card = use(Card(bits(*CAPABILITIES), bits("rxcsum", "rxcsum6"), keeps_checksums, flags=0))
-    said: list[str] = []
-    with order.card("netmap:in0", "in0", freebsd.OFFLOADS, said.append):
+    said = Said()
+    with order.card("netmap:in0", "in0", freebsd.OFFLOADS, said.say):
         assert (card.on, card.flags) == (bits("rxcsum6"), UP)
     assert (card.on, card.flags) == (bits("rxcsum", "rxcsum6"), 0)
     assert said == [
@@ -267,7 +268,7 @@ def test_what_the_driver_keeps(use):
 
 def test_no_such_interface(use):
     use(Card(0, 0))
-    said: list[str] = []
-    with order.card("netmap:in7", "in7", freebsd.OFFLOADS, said.append):
+    said = Said()
+    with order.card("netmap:in7", "in7", freebsd.OFFLOADS, said.say):
         pass
     assert said == []

@@ -13,6 +13,7 @@ from gfwd.l2.kernel import EntryState, InterfaceAddress, Link, LinkChange, Neigh
 from gfwd.l2.neighbour import Timing
 from gfwd.native.core import NONE, NeighbourState, Record
 from gfwd.rules.model import Address
+from tests.said import Said
 
 OURS = bytes.fromhex("020000000001")
 MAC, OTHER = bytes.fromhex("020000000002"), bytes.fromhex("020000000003")
@@ -29,7 +30,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.told: list = []
-        self.said: list[str] = []
+        self.said = Said()
         self.sent: list[arp.Arp] = []
         self.asker = WireAsker(
             inject=self.send,
@@ -38,7 +39,7 @@ class Wire:
             addresses=(InterfaceAddress(US, 24), InterfaceAddress(FAR_US, 24)),
             tags=TAGS,
         )
-        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, lambda: 0.0)
+        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.say, lambda: 0.0)
         self.neighbours.follow_wires([self.asker])
 
     def send(self, port: int, frame: bytes) -> bool:
@@ -237,8 +238,8 @@ class Table:
         self.trouble: str | None = None
         self.asked = 0
         self.told: list = []
-        self.said: list[str] = []
-        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.append, random=lambda: 0.0)
+        self.said = Said()
+        self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.say, random=lambda: 0.0)
         self.neighbours.want(0, "xdp:out0", PEER, self, 0)
 
     def timing_of(self, address: Address) -> Timing:

@@ -1,0 +1,57 @@
+"""All kinds of events. docs/log.md says what each means; a test holds the two together."""
+
+from typing import Final
+
+from gfwd.daemon.log.event import Kind, Level
+
+_ERROR, _WARNING, _INFO = Level.ERROR, Level.WARNING, Level.INFO
+
+# ---- gfwd as a whole ----
+
+FORWARDING: Final = Kind("forwarding", _INFO, ("own", "listen"))
+FAILED: Final = Kind("failed", _ERROR, (), is_long=True)
+STATUS: Final = Kind("status", _INFO, ("report",), is_long=True)
+RELOADED: Final = Kind("reloaded", _INFO, ("file", "rules", "collectors"))
+RELOAD_FAILED: Final = Kind("reload_failed", _ERROR, ("file",), is_long=True)
+RULE_WARNING: Final = Kind("rule_warning", _WARNING, ("file", "line"))
+RULE_WARNINGS_MORE: Final = Kind("rule_warnings_more", _WARNING, ("file", "number"))
+UPDATE_FAILED: Final = Kind("update_failed", _ERROR, ())
+
+# ---- collectors and neighbours ----
+
+COLLECTOR_NO_WAY: Final = Kind("collector_no_way", _WARNING, ("collector", "address"))
+COLLECTOR_HAS_WAY: Final = Kind("collector_has_way", _INFO, ("collector", "address", "port"))
+COLLECTOR_NO_SOURCE: Final = Kind("collector_no_source", _WARNING, ("collector", "port"))
+NEIGHBOUR_READY: Final = Kind("neighbour_ready", _INFO, ("neighbour", "port", "mac"))
+NEIGHBOUR_MOVED: Final = Kind("neighbour_moved", _INFO, ("neighbour", "port", "mac", "mac_before"))
+NEIGHBOUR_FAILED: Final = Kind("neighbour_failed", _WARNING, ("neighbour", "port"))
+NEIGHBOUR_NOT_ASKED: Final = Kind("neighbour_not_asked", _ERROR, ("neighbour", "port"))
+
+# ---- ports and their links ----
+
+PORT_FAILED: Final = Kind("port_failed", _ERROR, ("port",))
+PORT_WARNING: Final = Kind("port_warning", _WARNING, ("port",))
+LINK_UP: Final = Kind("link_up", _INFO, ("port",))
+LINK_NO_CARRIER: Final = Kind("link_no_carrier", _WARNING, ("port",))
+LINK_DOWN: Final = Kind("link_down", _ERROR, ("port",))
+LINK_GONE: Final = Kind("link_gone", _ERROR, ("port",))
+LINK_BROUGHT_UP: Final = Kind("link_brought_up", _WARNING, ("port",))
+LINK_STAYS_DOWN: Final = Kind("link_stays_down", _ERROR, ("port",))
+FRAMES_UNREAD: Final = Kind("frames_unread", _WARNING, ("port", "frames"))
+FRAMES_UNSENT: Final = Kind("frames_unsent", _WARNING, ("port", "frames"))
+
+# ---- cards in order ----
+
+CARD_CHANGED: Final = Kind("card_changed", _INFO, ("port",))
+CARD_NOT_IN_ORDER: Final = Kind("card_not_in_order", _WARNING, ("port",))
+CARD_TAKEN: Final = Kind("card_taken", _WARNING, ("port",))
+CARD_NOT_RECORDED: Final = Kind("card_not_recorded", _WARNING, ("port",))
+CARD_PUT_BACK: Final = Kind("card_put_back", _INFO, ("port",))
+CARD_NOT_PUT_BACK: Final = Kind("card_not_put_back", _WARNING, ("port",))
+CARD_GONE: Final = Kind("card_gone", _INFO, ("port",))
+CARD_RECORD_BROKEN: Final = Kind("card_record_broken", _WARNING, ("file",))
+
+# ---- the log itself ----
+
+LOG_FAILED: Final = Kind("log_failed", _ERROR, ("to",))
+LOG_INCOMPLETE: Final = Kind("log_incomplete", _WARNING, ("events",))
