@@ -10,12 +10,13 @@ from gfwd.cli import options
 from gfwd.cli.answer import answering
 from gfwd.config import values
 from gfwd.errors import UsageError
+from gfwd.health.words import time_text
 from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import Ports, Rule, holds_port, ports_text
 
 if TYPE_CHECKING:  # the core is only loaded once all arguments are known to be right
     from gfwd.daemon.explain import Copy
-    from gfwd.daemon.report import WayReport
+    from gfwd.daemon.report import HealthReport, WayReport
     from gfwd.rules.explain import Explanation, Miss
 
 _SHOWN = 20
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from gfwd.daemon.explain import copies, look_up, on_their_ways
+    from gfwd.daemon.explain import copies, in_health, look_up, on_their_ways
     from gfwd.rules.explain import explain
     from gfwd.rules.listen import named_ports
 
@@ -72,11 +73,12 @@ def _answer(arguments: argparse.Namespace) -> int:
     ranked = ruleset.ranked()
     explanations = [explain(ranked, source, port) for source, port in arguments.datagrams]
     answers = look_up(explanations)
-    ways = _ways(arguments) if arguments.live else None
+    live = _live(arguments) if arguments.live else None
     for number, explanation in enumerate(explanations):
         sent = copies(explanation, answers)
-        if ways is not None:
-            sent = on_their_ways(sent, ways)
+        if live is not None:
+            ways, health = live
+            sent = in_health(on_their_ways(sent, ways), health)
         if arguments.json:
             print(json.dumps(_as_json(explanation, sent, ruleset.path, listen)))
         else:
@@ -85,15 +87,17 @@ def _answer(arguments: argparse.Namespace) -> int:
     return 0 if all(explanation.winner for explanation in explanations) else 1
 
 
-def _ways(arguments: argparse.Namespace) -> "dict[str, WayReport]":
-    """By address. Raises GfwdError."""
+def _live(arguments: argparse.Namespace) -> "tuple[dict[str, WayReport], dict[str, HealthReport]]":
+    """The ways by address, and the health by collector. Raises GfwdError."""
     from gfwd.cli.ask import ask_one
-    from gfwd.daemon.report import WayReport
+    from gfwd.daemon.report import HealthReport, WayReport
 
     if arguments.config is None:
         raise UsageError("gfwd explain: error: --live takes -c, the gfwd.toml that names the control socket")
-    found = (WayReport(**way) for way in ask_one(arguments, {"do": "ways"}))
-    return {way.address: way for way in found}
+    answer = ask_one(arguments, {"do": "ways"})
+    ways = (WayReport(**way) for way in answer["ways"])
+    health = (HealthReport(**one) for one in answer["health"])
+    return {way.address: way for way in ways}, {one.collector: one for one in health}
 
 
 # ---- for people ----
@@ -137,6 +141,9 @@ def _winner(explanation: "Explanation", sent: Sequence["Copy"], path: str) -> It
         if copy.way is not None and copy.way.next_hop is not None:
             mac = f", {copy.way.mac}" if copy.way.mac else ""
             yield "", f"by {copy.way.port}", f"next hop {copy.way.next_hop}{mac}", copy.way.state or ""
+        if copy.health is not None:
+            its = copy.health
+            yield "", f"checked by {its.check}", its.result, f"{its.state} for {time_text(its.seconds)}"
 
 
 def _losers(explanation: "Explanation", path: str, shown: int) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from typing import Any
 from gfwd.cli import options
 from gfwd.config import values
 from gfwd.errors import GfwdError
+from gfwd.health.words import time_text
 
 
 def add(subparsers: Any) -> None:
@@ -53,10 +54,15 @@ def _text(report: Any) -> str:
         (port.name, port.mode, port.ours, port.lost, port.unread, port.unsent, port.passed) for port in report.ports
     ]
     neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
+    health = [
+        (one.collector, one.check, one.state, time_text(one.seconds), one.result, one.instead or "")
+        for one in report.health
+    ]
     parts = [
         ledger_text(report.ledger),
         f"{report.work.swapped:,} copies left in the buffer that the frame came in, {report.work.copied:,} in another",
         table_text(("port", "mode", "for gfwd", "lost", "unread", "unsent", "passed on"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
+        table_text(("checked", "by", "is", "for", "last try", "copies go to"), health) if health else "",
     ]
     return "\n\n".join(filter(None, parts))

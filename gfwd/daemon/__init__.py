@@ -3,6 +3,8 @@
 run.py         the core between interfaces, from its setting up to its end
 forwarder.py   … and while it runs: routes, neighbours and links are followed
 log/           what gfwd says meanwhile, and where that goes
+health.py      which collectors are down, by tries
+probe/         the tries: echo requests, connections, GETs
 ports.py       an open port, of whatever kind
 xdp_ports.py   ports of AF_XDP, opened
 netmap_ports.py ports of netmap, opened

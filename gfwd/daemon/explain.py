@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gfwd.daemon import names
-from gfwd.daemon.report import WayReport
+from gfwd.daemon.report import HealthReport, WayReport
+from gfwd.health.words import time_text
 from gfwd.plan.blueprint import Hop, Route
 from gfwd.rules.explain import Explanation
 from gfwd.rules.model import Address, Collector, Rule
@@ -16,7 +17,8 @@ class Copy:
     """One copy of a datagram.
 
     addresses: those that the collector has. address, port: where the copy goes. drop: the drop cause, where none would
-    leave; why: the same for people. way: what only a gfwd that runs knows; None without one.
+    leave, or else not_loaded, or replaced by a backup; why: the same for people. way, health: what only a gfwd that
+    runs knows; None without one, and health where the collector is not checked.
     """
 
     collector: Collector
@@ -26,6 +28,7 @@ class Copy:
     drop: str | None = None
     why: str | None = None
     way: WayReport | None = None
+    health: HealthReport | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As an object of JSON, without what only a running gfwd knows where there is none."""
@@ -37,6 +40,7 @@ class Copy:
             "drop": self.drop,
             "why": self.why,
             **({} if self.way is None else {"way": self.way._asdict()}),
+            **({} if self.health is None else {"health": self.health._asdict()}),
         }
 
 
@@ -52,6 +56,21 @@ def copies(explanation: Explanation, answers: Mapping[Collector, names.Answer]) 
     if rule is None:
         return []
     return [_copy(rule, collector, explanation, answers[collector]) for collector in rule.collectors]
+
+
+def in_health(sent: Iterable[Copy], health: Mapping[str, HealthReport]) -> list[Copy]:
+    """The copies with what a gfwd that runs knows of its collectors, by name: one that is down gets none."""
+    found = []
+    for copy in sent:
+        its = health.get(str(copy.collector))
+        if its is None or copy.drop is not None or its.state != "down":
+            found.append(replace(copy, health=its))
+        else:
+            follows = "it has no backup that is up" if its.instead is None else f"it goes to {its.instead}"
+            why = f"it is down for {time_text(its.seconds)} now, the last try: {its.result}; {follows}"
+            drop = "no_collector" if its.instead is None else "replaced"
+            found.append(replace(copy, health=its, drop=drop, why=why))
+    return found
 
 
 def on_their_ways(sent: Iterable[Copy], ways: Mapping[str, WayReport]) -> list[Copy]:

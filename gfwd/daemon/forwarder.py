@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 
 from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts, Assignment
+from gfwd.daemon.health import Health, Way
 from gfwd.daemon.keep_up import keeps_up
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port
-from gfwd.daemon.report import NeighbourReport, PortReport, Report, WayReport
+from gfwd.daemon.probe.prober import Prober
+from gfwd.daemon.report import HealthReport, NeighbourReport, PortReport, Report, WayReport
 from gfwd.daemon.ways import Ways, no_way_by
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet, ports_text
+from gfwd.rules.model import Address, Collector, Family, Ports, Prefix, RuleSet, ports_text
 from gfwd.rules.space import RuleSpace
 
 _ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
@@ -58,7 +60,8 @@ class Setting:
 class _Course:
     """All that a plan is made of, except for the ports. destinations: each address of a collector, and whose it is.
 
-    found: the way to each. senders: gfwd's own addresses on each port that copies leave by, which they may leave with.
+    found: the way to each. down: collectors that their checks say are down. senders: gfwd's own addresses on each port
+    that copies leave by, which they may leave with.
     """
 
     setting: Setting
@@ -66,6 +69,7 @@ class _Course:
     assignment: Assignment
     destinations: Mapping[Address, Sequence[Collector]]
     found: Mapping[Address, Hop | None]
+    down: frozenset[Collector]
     senders: Mapping[int, tuple[Address, ...]]
 
     def without_sender(self) -> list[tuple[Collector, Address, int]]:
@@ -83,7 +87,7 @@ class _Course:
 class Forwarder:
     """One core, and what keeps it right. `say` gets an event for whatever the operator should know.
 
-    It forwards as soon as take() has said what.
+    It forwards as soon as take() has said what. prober: makes the tries that collectors are checked by.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Forwarder:
         ports: Sequence[Port],
         workers: Sequence[Worker],
         say: Say,
+        prober: Prober,
     ) -> None:
         self._kernel, self._core, self._ports, self._workers, self._say = kernel, core, ports, workers, say
         self._links = {port.link.index: port.link for port in ports}
@@ -108,12 +113,14 @@ class Forwarder:
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
         self._askers: dict[int, Asker] = {}  # by port
         self._neighbours = Neighbours(self._set_neighbour, self._say)
+        self._health = Health(prober, self._ways_of, self._say)
 
     # ---- the plan ----
 
     def take(self, setting: Setting, space: RuleSpace) -> None:
         """Forward by this from now on. Raises GfwdError, and then goes on as before."""
         assignment = self._accounts.prepare(setting.rules, space)
+        watched = self._health.prepare(setting.addresses, time.monotonic())
         self._askers = {port.number: self._asker(port, setting.own) for port in self._ports}
         self._neighbours.follow_wires(asker for asker in self._askers.values() if isinstance(asker, WireAsker))
         destinations = setting.destinations()
@@ -125,10 +132,12 @@ class Forwarder:
                 assignment=assignment,
                 destinations=destinations,
                 found=found,
+                down=watched.down(),
                 senders={port.number: self._senders(port, setting.own) for port in self._ports if port.is_out},
             )
         )
         self._accounts.take(assignment)
+        self._health.take(watched, setting.rules)
 
     def follow_routes(self) -> None:
         """Find the ways to all collectors; where they are others than before, publish a plan that takes them. Raises
@@ -188,7 +197,7 @@ class Forwarder:
         return Blueprint(
             space=course.space,
             routes={
-                collector: Route(slots[collector], tuple(filter(None, map(course.found.get, addresses))))
+                collector: Route(slots[collector.alone], tuple(filter(None, map(course.found.get, addresses))))
                 for collector, addresses in course.setting.addresses.items()
             },
             ports=self._plan_ports(course.senders),
@@ -196,6 +205,7 @@ class Forwarder:
             own=course.setting.own,
             listen=course.setting.listen,
             exporters=course.setting.rules.exporters,
+            down=course.down,
         )
 
     def _plan_ports(self, senders: Mapping[int, tuple[Address, ...]]) -> tuple[PlanPort, ...]:
@@ -243,8 +253,9 @@ class Forwarder:
                 port = self._by_number[number]
                 self._say(
                     events.COLLECTOR_NO_SOURCE(
-                        f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} address, '
-                        "so its copies are dropped (no_collector); mend it: give the interface one, and reload",
+                        f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} '
+                        "address, so its copies are dropped (no_collector); mend it: give the interface one, and "
+                        "reload",
                         collector=str(collector),
                         port=str(port),
                     )
@@ -290,11 +301,31 @@ class Forwarder:
         self._told[slot] = mac, state
         self._core.set_neighbour(slot, mac, state)
 
+    # ---- health ----
+
+    def _ways_of(self, collector: Collector) -> tuple[Way, ...]:
+        """The ways that its copies take: of its addresses of each family, that of the first that has one."""
+        course = self._now()
+        neighbours = {slot: neighbour.address for neighbour, slot in self._ways.slots.items()}
+        first: dict[Family, Way] = {}
+        for hop in filter(None, map(course.found.get, course.setting.addresses[collector])):
+            _, state = self._told.get(hop.neighbour, (None, NeighbourState.EMPTY))
+            first.setdefault(hop.address.family, Way(hop.address, neighbours[hop.neighbour], state))
+        return tuple(first.values())
+
+    def _follow_health(self, now: float) -> None:
+        """Publish a plan without the collectors that are down, where they are others than before."""
+        self._health.advance(now)
+        before, down = self._now().down, self._health.down()
+        if down != before:
+            self._enter(replace(self._now(), down=down))
+            self._health.tell(before)
+
     # ---- news ----
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called next (time.monotonic()); None: not before something comes."""
-        deadlines = (self._neighbours.deadline(), self._to_follow, self._ways.deadline())
+        deadlines = (self._neighbours.deadline(), self._to_follow, self._ways.deadline(), self._health.deadline())
         return min((when for when in deadlines if when is not None), default=None)
 
     def advance(self) -> None:
@@ -323,6 +354,10 @@ class Forwarder:
             for record in worker.punted():
                 self._neighbours.punted(record, now)
         self._neighbours.advance(now)
+        try:
+            self._follow_health(now)
+        except GfwdError as error:
+            trouble = error
         self._release()
         if trouble is not None:
             raise trouble
@@ -419,7 +454,12 @@ class Forwarder:
                 for (number, address), slot in self._ways.slots.items()
                 if slot in used
             ),
+            self.health(),
         )
+
+    def health(self) -> tuple[HealthReport, ...]:
+        """Of the collectors that are checked."""
+        return self._health.report(time.monotonic())
 
     def ways(self) -> list[WayReport]:
         """The ways to all addresses of collectors."""

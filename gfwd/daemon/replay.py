@@ -84,11 +84,12 @@ def _blueprint(
     slots: Mapping[Address, int],
 ) -> Blueprint:
     """Every collector is its own next hop, behind the one port there is."""
+    counters = assignment.collectors.of
     return Blueprint(
         space=space,
         routes={
-            collector: Route(counter, tuple(Hop(address, _OUT, slots[address]) for address in addresses[collector]))
-            for collector, counter in assignment.collectors.of.items()
+            collector: Route(counters[collector.alone], tuple(Hop(address, _OUT, slots[address]) for address in found))
+            for collector, found in addresses.items()
         },
         counters=assignment.rule_slots(),
         ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True, own=_single(job.own))),

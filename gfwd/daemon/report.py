@@ -49,6 +49,21 @@ class WayReport(NamedTuple):
     state: str | None
 
 
+class HealthReport(NamedTuple):
+    """What is known of a collector that is checked.
+
+    check: as gfwd.toml has it. state: unknown (which counts as up), up or down. seconds: how long it has been so.
+    result: what came of the last try. instead: who gets its copies while it is down; None: nobody, or it is not.
+    """
+
+    collector: str
+    check: str
+    state: str
+    seconds: int
+    result: str
+    instead: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The ledgers, and what stands beside them."""
@@ -57,6 +72,7 @@ class Report:
     work: Work
     ports: tuple[PortReport, ...]
     neighbours: tuple[NeighbourReport, ...]
+    health: tuple[HealthReport, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As objects of JSON."""
@@ -65,4 +81,5 @@ class Report:
             "work": self.work._asdict(),
             "ports": {port.name: port._asdict() for port in self.ports},
             "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
+            "health": {one.collector: one._asdict() for one in self.health},
         }

@@ -17,6 +17,7 @@ from gfwd.daemon.log.event import Say
 from gfwd.daemon.log.writer import Log
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.ports import Port, Wanted
+from gfwd.daemon.probe.prober import Prober
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
 from gfwd.daemon.service import Render, Service, setting_of, tell_of
@@ -81,11 +82,11 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
 
 def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -> Outcome:
     config, kernel, log = fresh.config, around.kernel, around.log
-    with Core(_limits(fresh, setting)) as core:
+    with Core(_limits(fresh, setting)) as core, Prober() as prober:
         ports = _open(core, kernel, config, setting, log.say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, config)
-        forwarder = Forwarder(kernel, core, ports, workers, log.say)
+        forwarder = Forwarder(kernel, core, ports, workers, log.say, prober)
         forwarder.take(setting, fresh.space)
         service = Service(forwarder, config, around.reader, lambda its: _own(kernel, its), log, around.render)
         with (
@@ -93,7 +94,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             KeepUp(ports, log.say),
             Threads(workers, config.cpus) as threads,
         ):
-            service.serve(kernel.fileno(), workers, threads, around.heard, control)
+            service.serve((kernel.fileno(), prober.fileno()), workers, threads, around.heard, control)
             threads.stop()
             forwarder.drain()
         report = forwarder.report()

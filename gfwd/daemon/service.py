@@ -75,15 +75,17 @@ class Service:
 
     def serve(
         self,
-        kernel: int,
+        news: Sequence[int],
         workers: Sequence[Worker],
         threads: Threads,
         heard: signals.Signals,
         control: Control | None,
     ) -> None:
-        """Until somebody says stop, or no worker is left. kernel: a file descriptor, readable when there are news."""
+        """Until somebody says stop, or no worker is left. news: file descriptors, readable when the forwarder has some
+        to take.
+        """
         self._say(self._forwarder.ready())
-        ears = [kernel, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
+        ears = [*news, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
         with selectors.DefaultSelector() as selector:
             for ear in ears if control is None else [*ears, control.fileno()]:
                 selector.register(ear, selectors.EVENT_READ)
@@ -134,7 +136,8 @@ class Service:
         elif do == "neighbours":
             reply([neighbour._asdict() for neighbour in self._forwarder.report().neighbours])
         elif do == "ways":
-            reply([way._asdict() for way in self._forwarder.ways()])
+            ways, health = self._forwarder.ways(), self._forwarder.health()
+            reply({"ways": [way._asdict() for way in ways], "health": [one._asdict() for one in health]})
         elif do == "reload":
             self._ask_for_reload(_Asker(reply, is_dry=bool(question.get("dry_run"))))
         elif do == "stop":

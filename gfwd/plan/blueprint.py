@@ -1,6 +1,6 @@
 """What a plan is made from: the rule space, and everything that the rules do not say."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,14 +52,20 @@ class Route(NamedTuple):
         return next(same, self.hops[0] if self.hops else None)
 
 
+def stand_in(collector: Collector, down: Collection[Collector]) -> Collector | None:
+    """Who gets the copies of a collector that is down: the first of its backups that is not; None: nobody."""
+    backups = () if collector.options is None else collector.options.backup
+    return next((backup for backup in backups if backup not in down), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
     """All that a plan holds.
 
     routes: every collector that copies may go to. counters: each rule's slot, by its rank; None: the rank is the slot.
     own: destination addresses that are ours. listen: UDP ports that are ours. exporters: how many datagrams they may
-    send (whom the rules deny is in the space). down: collectors that get nothing. tap_every: one in so many datagrams
-    of ours goes to the tap; 0 for none.
+    send (whom the rules deny is in the space). down: collectors that are; see stand_in(). tap_every: one in so many
+    datagrams of ours goes to the tap; 0 for none.
     """
 
     space: RuleSpace
@@ -69,5 +75,5 @@ class Blueprint:
     own: tuple[Prefix, ...] = EVERY_ADDRESS
     listen: Ports = ALL_PORTS
     exporters: Exporters = EVERY_EXPORTER
-    down: Set[Collector] = frozenset()
+    down: frozenset[Collector] = frozenset()
     tap_every: int = 0

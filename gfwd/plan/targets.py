@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gfwd.native import core
-from gfwd.plan.blueprint import Blueprint, Hop
+from gfwd.plan.blueprint import Blueprint, Hop, stand_in
 from gfwd.plan.shares import shares
 from gfwd.rules.model import ADDRESS_BITS, Collector, Family, Group, Options, Receiver, once
 from gfwd.rules.space import Outcome, receivers_of
@@ -126,10 +126,9 @@ class Targets:
         return _Copy(tuple(targets), balance)
 
     def _stand_in(self, collector: Collector) -> Collector | None:
-        """Who gets its copies: itself, or the first that steps in for it; None: nobody does."""
+        """Who gets its copies: itself, or who steps in for it; None: nobody."""
         down = self._blueprint.down
-        backups = collector.options.backup if collector.options else ()
-        return next((one for one in (collector, *backups) if one not in down), None)
+        return stand_in(collector, down) if collector in down else collector
 
     def _number(self, collector: Collector, family: Family | None) -> int:
         key = collector, family

@@ -125,6 +125,12 @@ class Collector(NamedTuple):
     name: str | None = None
     options: Options | None = None
 
+    @property
+    def alone(self) -> "Collector":
+        """The same without backups: as it stands where it steps in for others, and as it is counted."""
+        options = self.options
+        return self if not options or not options.backup else self._replace(options=options._replace(backup=()))
+
     def can_get(self, family: Family) -> bool:
         """Whether it can get datagrams of this family. A name may turn out to have an address of either."""
         return self.address is None or self.address.family == family
@@ -217,7 +223,9 @@ class RuleSet(NamedTuple):
     exporters: Exporters = EVERY_EXPORTER
 
     def collectors(self) -> tuple[Collector, ...]:
-        """Each collector once, those that may step in for others behind them."""
+        """Each collector once, those that may step in for others behind them; who has backups itself, and steps in for
+        others, is two.
+        """
         named = dict.fromkeys(receiver for rule in self.rules for receiver in rule.receivers)
         return tuple(
             dict.fromkeys(

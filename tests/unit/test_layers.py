@@ -1,6 +1,6 @@
 """Imports and #includes point one way.
 
-Python: cli → daemon → {rules, config, plan, dns, l2, netflow, metrics} → native/core.py → C.
+Python: cli → daemon → {rules, config, plan, dns, l2, netflow, metrics, health} → native/core.py → C.
 C: worker → {parse, match, rewrite, transmit, neigh, stats, ring} → port.h ← port_*.c.
 
 The two tables are the rule. Whoever adds a file puts it in a table; whoever wants a new edge argues for it there.
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 # A module or package of gfwd → what it may import: modules, or packages with all that is in them.
 # Everything may import what is in its own package, gfwd itself (for the version), errors and system.
-MIDDLE = {"rules", "config", "imports", "plan", "dns", "l2", "netflow", "metrics"}
+MIDDLE = {"rules", "config", "imports", "plan", "dns", "l2", "netflow", "metrics", "health"}
 PYTHON: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"daemon", *MIDDLE},
@@ -29,6 +29,7 @@ PYTHON: dict[str, set[str]] = {
     "plan": {"rules.levels", "rules.model", "rules.space", "native.core"},
     "dns": set(),
     "l2": {"rules.model"},
+    "health": {"rules.model"},
     "netflow": set(),
     "metrics": {"native.core"},
     "native.core": {"native._core"},

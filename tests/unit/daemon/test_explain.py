@@ -2,8 +2,8 @@
 
 import pytest
 
-from gfwd.daemon.explain import Copy, copies, on_their_ways
-from gfwd.daemon.report import WayReport
+from gfwd.daemon.explain import Copy, copies, in_health, on_their_ways
+from gfwd.daemon.report import HealthReport, WayReport
 from gfwd.native.core import DROP_CAUSES
 from gfwd.rules.classic import parse
 from gfwd.rules.explain import explain
@@ -51,6 +51,25 @@ def test_what_only_a_running_gfwd_knows_is_left_out():
     assert "way" not in one.as_json()
     way = WayReport(str(FOUR), "10.2.2.254", "xdp:out0", "02:00:00:00:00:01", "ready")
     assert on_their_ways([one], {str(FOUR): way})[0].as_json()["way"] == way._asdict()
+
+
+@pytest.mark.parametrize(
+    ("state", "instead", "drop"),
+    [("up", None, None), ("unknown", None, None), ("down", None, "no_collector"), ("down", "flow2", "replaced")],
+)
+def test_the_health_of_its_collector(state, instead, drop):
+    one = copy("*", HOST4, (FOUR,))
+    health = HealthReport("flow.example.net", "icmp", state, 35, "no answer", instead)
+    (told,) = in_health([one], {"flow.example.net": health})
+    assert (told.drop, told.as_json()["health"]) == (drop, health._asdict())
+    assert (told.why is None) == (drop is None)
+    assert in_health([one], {"other": health}) == [one]
+
+
+def test_what_has_no_way_is_not_said_to_be_down():
+    one = on_their_ways([copy("*", HOST4, (FOUR,))], {})[0]
+    health = HealthReport("flow.example.net", "icmp", "down", 35, "no answer", None)
+    assert in_health([one], {"flow.example.net": health})[0].drop == "not_loaded"
 
 
 def test_a_running_gfwd_may_know_better():
