@@ -9,7 +9,7 @@ from typing import Any
 from gfwd.cli.remarks import print_warnings
 from gfwd.errors import ConfigError, Problem
 from gfwd.metrics.words import many
-from gfwd.rules.model import Collector, RuleSet
+from gfwd.rules.model import Collector, Group, RuleSet
 
 
 def add(subparsers: Any) -> None:
@@ -36,16 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         if not arguments.json:
             raise
-        _print_json(path, None, error.problems)
+        _print_json(path, None, error.problems, has_names=arguments.config is not None)
         return error.exit_status
     if arguments.json:
-        _print_json(path, ruleset, problems)
+        _print_json(path, ruleset, problems, has_names=arguments.config is not None)
         return 0
     print_warnings(problems, all_of_them=arguments.all, advice="--all prints them")
     if arguments.canonical:
         sys.stdout.write(canonical())
     else:
         counts = [many(len(ruleset.rules), "rule"), many(len(_collectors(ruleset)), "collector")]
+        groups = _groups(ruleset)
+        if groups:
+            counts.append(many(len(groups), "group"))
         if problems:
             counts.append(many(len(problems), "warning"))
         print(f"{path}: fine: {', '.join(counts)}")
@@ -60,36 +63,49 @@ def _rules(path: str) -> Checked:
     from gfwd.rules import canonical, classic
 
     ruleset = classic.load(path)
-    return ruleset, lambda: canonical.canonical_text(ruleset), _warnings(ruleset)
+    return ruleset, lambda: canonical.canonical_text(ruleset), sorted(_warnings(ruleset))
 
 
 def _configuration(path: str) -> Checked:
-    from gfwd.config import canonical, reading
+    from gfwd.config import canonical, reading, warnings
     from gfwd.rules.listen import named_ports, narrowed
 
     config = reading.load(path)
     ruleset = config.rules
-    unheard = narrowed(ruleset, config.listen or named_ports(ruleset))
-    return ruleset, lambda: canonical.canonical_text(config), sorted([*_warnings(ruleset), *unheard])
+    listen = config.listen or named_ports(ruleset)
+    problems = [*_warnings(ruleset), *narrowed(ruleset, listen), *warnings.warnings(config, listen)]
+    return ruleset, lambda: canonical.canonical_text(config), sorted(problems)
 
 
 def _warnings(ruleset: RuleSet) -> list[Problem]:
     from gfwd.rules import warnings
+    from gfwd.rules.repeats import repeats
 
-    return warnings.warnings(ruleset)
+    return [*warnings.warnings(ruleset), *repeats(ruleset)]
 
 
 def _collectors(ruleset: RuleSet) -> list[Collector]:
+    """Each once, in the order in which the rules name them, with those that may step in for others."""
+    return list(dict.fromkeys(collector.alone() for collector in ruleset.collectors()))
+
+
+def _groups(ruleset: RuleSet) -> list[Group]:
     """Each once, in the order in which the rules name them."""
-    return list(dict.fromkeys(collector for rule in ruleset.rules for collector in rule.collectors))
+    named = dict.fromkeys(receiver for rule in ruleset.rules for receiver in rule.receivers)
+    return [receiver for receiver in named if isinstance(receiver, Group)]
 
 
-def _print_json(path: str, ruleset: RuleSet | None, problems: Sequence[Problem]) -> None:
-    """Rules and collectors are null where errors leave none."""
-    outcome = {
-        "path": path,
-        "rules": None if ruleset is None else len(ruleset.rules),
-        "collectors": None if ruleset is None else [str(collector) for collector in _collectors(ruleset)],
-        "problems": [problem._asdict() for problem in problems],
-    }
-    print(json.dumps(outcome))
+def _print_json(path: str, ruleset: RuleSet | None, problems: Sequence[Problem], *, has_names: bool) -> None:
+    """Rules, collectors and groups are null where errors leave none. has_names: whether the file can name them."""
+    outcome: dict[str, Any] = {"path": path, "rules": None, "collectors": None}
+    if has_names:
+        outcome |= {"named": None, "groups": None}
+    if ruleset is not None:
+        outcome |= {"rules": len(ruleset.rules), "collectors": list(map(str, _collectors(ruleset)))}
+    if ruleset is not None and has_names:
+        outcome["named"] = {its.name: its.place() for its in _collectors(ruleset) if its.name is not None}
+        outcome["groups"] = {
+            group.name: {"balance": group.balance, "members": list(map(str, group.members))}
+            for group in _groups(ruleset)
+        }
+    print(json.dumps({**outcome, "problems": [problem._asdict() for problem in problems]}))

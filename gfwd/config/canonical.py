@@ -14,10 +14,10 @@ from gfwd.config.model import Config
 
 def canonical_text(config: Config) -> str:
     """All that a configuration holds, in TOML; comments are gone."""
-    names = {collector: name for name, collector in config.collectors.items()}
-    keys = all_keys(write_collector=lambda collector: names.get(collector, str(collector)))
+    keys = all_keys()
     held: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
-    held["rule"] = held.pop("rules").rules
+    rules = held.pop("rules")
+    held |= {"rule": rules.rules, "exporters": rules.exporters}
     if config.inputs == config.outputs:
         held["ports"] = {"both": config.inputs}
     else:

@@ -1,76 +1,116 @@
-"""Collectors as a configuration names them: by the name of a [collector.NAME], by address, or by a name of the DNS."""
+"""Collectors and groups as a configuration names them.
 
-from collections.abc import Callable, Collection, Mapping
+By the name of a [collector.NAME] or a [group.NAME]; a collector also by address, or by a name of the DNS.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from gfwd.rules.fields import FieldError, parse_collector, quote
-from gfwd.rules.model import Collector, Prefix
+from gfwd.rules.model import Collector, Group, Prefix, Receiver
 
 
 def parse_own_name(text: str) -> str:
     """Read the NAME of a [collector.NAME]: what a rules file, too, can take for a name, and for nothing else."""
+    return _parse_name(text, "collector", "flow")
+
+
+def parse_group_name(text: str) -> str:
+    """Read the NAME of a [group.NAME], which rules name in the same places."""
+    return _parse_name(text, "group", "farm")
+
+
+def _parse_name(text: str, what: str, example: str) -> str:
     try:
         collector = parse_collector(text)
     except FieldError:
         collector = None
     if collector is None or collector.host != text or collector.address is not None or "." in text:
         raise FieldError(
-            f"{quote(text)} is no name for a collector: write two or more of a to z, 0 to 9, - and _, with a letter "
-            "among them, such as flow"
+            f"{quote(text)} is no name for a {what}: write two or more of a to z, 0 to 9, - and _, with a letter "
+            f"among them, such as {example}"
         )
     return text
 
 
-def host_reader(own: Collection[Prefix]) -> Callable[[str], str]:
-    """What reads the host of a collector, and refuses gfwd's own addresses. It returns the host's canonical text."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a configuration before all of it is read, since the reading of collectors depends on it.
 
-    def read(text: str) -> str:
+    own: gfwd's own addresses, which no collector can have. collectors, groups: those that have a name; None in them:
+    there is one, and what is wrong with it is said there; None instead of them: nobody knows which there are.
+    """
+
+    own: Collection[Prefix] = ()
+    collectors: Mapping[str, Collector | None] | None = None
+    groups: Mapping[str, Group | None] | None = None
+
+    def host(self, text: str) -> str:
+        """Read the host of a [collector.NAME], and return its canonical text."""
         collector = parse_collector(text)
         if collector.port is not None:
             raise FieldError(f"{quote(text)}: the port has a key of its own: write port = {collector.port}")
-        _refuse_own(collector, own)
+        self._refuse_own(collector)
         return collector.host
 
-    return read
+    def backup(self, text: str) -> Collector:
+        """Read a collector that steps in for another one."""
+        return self._collector(text, "a backup").alone()
 
+    def member(self, text: str) -> Collector:
+        """Read a collector of a group."""
+        return self._collector(text, "a member of a group")
 
-def collector_reader(
-    named: Mapping[str, Collector | None] | None, own: Collection[Prefix]
-) -> Callable[[str], Collector]:
-    """What reads a collector of a rule.
-
-    A name without a dot is that of a [collector.NAME]. named: those that there are; None in it: there is one, and what
-    is wrong with it is said there; None instead of it: nobody knows which there are.
-    """
-
-    def read(text: str) -> Collector:
+    def receiver(self, text: str) -> Receiver:
+        """Read a collector of a rule, or the name of a group."""
         collector = parse_collector(text)
+        if self.groups is None or collector.host not in self.groups:
+            return self._named(text, collector, "[collector.{0}] or [group.{0}]", self.groups or ())
+        group = self.groups[collector.host]
+        if collector.port is not None:
+            raise FieldError(
+                f"{quote(text)}: the members of the group have ports of their own: write {collector.host}",
+                len(collector.host),
+            )
+        return group or collector
+
+    def _collector(self, text: str, what: str) -> Collector:
+        collector = parse_collector(text)
+        if self.groups is not None and collector.host in self.groups:
+            raise FieldError(f"{quote(text)} is a group, and {what} is one collector: write collectors instead")
+        return self._named(text, collector, "[collector.{0}]", ())
+
+    def _named(self, text: str, collector: Collector, table: str, others: Collection[str]) -> Collector:
+        """The collector that is meant: a name without a dot is that of a [collector.NAME]."""
         if collector.address is not None or "." in collector.host:
-            _refuse_own(collector, own)
+            self._refuse_own(collector)
             return collector
         name = collector.host
-        if named is None:
+        if self.collectors is None:
             return collector
-        if name not in named:
-            raise FieldError(_undefined(text, name, named))
+        if name not in self.collectors:
+            raise FieldError(_undefined(text, table.format(name), get_close_matches(name, [*self.collectors, *others])))
         if collector.port is not None:
             raise FieldError(f"{quote(text)}: the port of {name} stands in [collector.{name}]: write {name}", len(name))
-        return named[name] or collector
+        return self.collectors[name] or collector
 
-    return read
+    def _refuse_own(self, collector: Collector) -> None:
+        """What is sent to an own address comes back. A whole network of ours may hold collectors all the same."""
+        address = collector.address
+        if address is not None and any(
+            prefix.size == 1 and (prefix.family, prefix.value) == address for prefix in self.own
+        ):
+            raise FieldError(
+                f"{quote(str(collector))} is gfwd's own address, and what is sent there would come back: "
+                "write another one"
+            )
 
 
-def _undefined(text: str, name: str, named: Collection[str]) -> str:
-    close = get_close_matches(name, named, 1)
+NOTHING_KNOWN = Known()
+
+
+def _undefined(text: str, table: str, close: list[str]) -> str:
     if close:
-        return f"{quote(text)}: there is no [collector.{name}]: did you mean {close[0]}?"
-    return f"{quote(text)}: there is no [collector.{name}]: write one, or an address, or a name of the DNS, with a dot"
-
-
-def _refuse_own(collector: Collector, own: Collection[Prefix]) -> None:
-    """What is sent to an own address comes back. A whole network of ours may hold collectors all the same."""
-    address = collector.address
-    if address is not None and any(prefix.size == 1 and (prefix.family, prefix.value) == address for prefix in own):
-        raise FieldError(
-            f"{quote(str(collector))} is gfwd's own address, and what is sent there would come back: write another one"
-        )
+        return f"{quote(text)}: there is no {table}: did you mean {close[0]}?"
+    return f"{quote(text)}: there is no {table}: write one, or an address, or a name of the DNS, with a dot"

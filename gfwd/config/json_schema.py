@@ -11,7 +11,7 @@ from marshmallow import Schema
 from marshmallow.fields import Field
 
 from gfwd.config.keys import all_keys
-from gfwd.config.kinds import Choice, Named, Number, Several, Switch, Table, Text
+from gfwd.config.kinds import Named, Number, Several, Switch, Table, Text, Word
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"  # what editors for TOML understand
 
@@ -40,14 +40,16 @@ def _of_field(field: Field[Any]) -> dict[str, Any]:
     about: dict[str, Any] = dict(field.metadata)
     if isinstance(field, Text):
         about["type"] = ["string", "integer"] if field.numbers else "string"
-    elif isinstance(field, Number):
-        about |= {"type": "integer", "minimum": field.least, "maximum": field.most}
-    elif isinstance(field, Choice):
+    elif isinstance(field, Word):
         about |= {"type": "string", "enum": list(field.words)}
+    elif isinstance(field, Number):
+        number = {"type": "integer", "minimum": field.least, "maximum": field.most}
+        about |= number if field.word is None else {"anyOf": [number, {"const": field.word}]}
     elif isinstance(field, Switch):
         about["type"] = "boolean"
     elif isinstance(field, Several):
-        about |= {"type": "array", "items": _of_field(field.inner), "minItems": 1, "uniqueItems": field.unique}
+        items = {"items": _of_field(field.inner), "minItems": field.least, "uniqueItems": field.unique}
+        about |= {"type": "array", **items}
     elif isinstance(field, Table):
         return about | _of_group(field.schema)
     elif isinstance(field, Named) and field.value_field is not None:

@@ -1,50 +1,38 @@
 """All keys of gfwd.toml: of which kind each is, what it means, and which of them go together.
 
-Whoever adds a key writes it here, beside the others of its table, and in model.py what it becomes. Reading, the
-canonical text, the JSON schema and what is said about mistakes follow from that.
+Whoever adds a key writes it here, beside the others of its table, or in the file of its table, and in model.py what it
+becomes. Reading, the canonical text, the JSON schema and what is said about mistakes follow from that.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, ValidationError, post_load, pre_dump, validates_schema
+from marshmallow import Schema, post_load, validates_schema
 from marshmallow.fields import Field
 
 from gfwd.config import values
-from gfwd.config.collectors import host_reader, parse_own_name
-from gfwd.config.kinds import MISSING, Choice, Flaw, Group, Named, Number, Several, Switch, Table, Text
+from gfwd.config.collector_keys import collectors_field, groups_field
+from gfwd.config.collectors import NOTHING_KNOWN, Known
+from gfwd.config.exporter_keys import exporter_keys
+from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
 from gfwd.config.model import LogSetting
-from gfwd.rules.classic import COLLECTORS_MAX, TOO_MANY, never_sent
-from gfwd.rules.fields import parse_collector, parse_ports, parse_priority, parse_source, quote
-from gfwd.rules.model import LAST_PORT, Collector, Prefix, Rule, ports_text
-
-ReadCollector = Callable[[str], Collector]
-WriteCollector = Callable[[Collector], str]
+from gfwd.config.rule_keys import APPLY, rule_keys
+from gfwd.rules.fields import quote
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
 
 
-def all_keys(
-    read_collector: ReadCollector = parse_collector,
-    write_collector: WriteCollector = str,
-    own: Collection[Prefix] = (),
-) -> Schema:
-    """The whole file. read_collector and write_collector know what the collectors of a rule may be; own: as in Config.
+def all_keys(known: Known = NOTHING_KNOWN, apply: str = APPLY[0]) -> Schema:
+    """The whole file. known: of the collectors that rules may name. apply: what the file says of it for all rules.
 
-    What it loads are fields of Config, but for `ports`, `rules` and `rule`.
+    What it loads are fields of Config, but for `ports`, `rules`, `rule`, `apply` and `exporters`.
     """
-    a_collector, a_rule = '[collector.flow] with host = "flow.example.net"', '[[rule]] with source = "10.2.2.3"'
+    a_rule = '[[rule]] with source = "10.2.2.3"'
     keys: dict[str, Field[Any]] = {
-        "collector": Named(
-            Text(parse_own_name, example="flow"),
-            Table(collector_keys(own), example=a_collector),
-            example=a_collector,
-            attribute="collectors",
-            says="Collectors that rules can name.",
-        ),
+        "collector": collectors_field(known),
+        "group": groups_field(known),
         "rule": Several(
-            Table(_rule_keys(read_collector, write_collector), example=a_rule),
+            Table(rule_keys(known, apply), example=a_rule),
             example=a_rule,
             unique=False,
             says="The rules, in the order in which a rules file has them.",
@@ -71,7 +59,7 @@ class _Ports(Group):
             for number, name in enumerate(names.get("both", []))
             if isinstance(name, str) and name in elsewhere
         }
-        _refuse({**flaws, "both": seconds} if seconds else flaws)
+        refuse_keys({**flaws, "both": seconds} if seconds else flaws)
 
 
 def _ports() -> Schema:
@@ -86,15 +74,13 @@ def _ports() -> Schema:
 
 
 class _Log(Group):
-    format = Choice(("text", "json"), example='"json"', says='Lines for people, "text", or for machines, "json".')
+    format = Word("text", "json", says='Lines for people, "text", or for machines, "json".')
     to = Text(
         values.log_place,
         example='"syslog"',
         says='Where lines go: "stderr", "syslog", or a file by its whole path. Default: "stderr".',
     )
-    level = Choice(
-        ("info", "warning", "error"), example='"warning"', says='What is less than this is left out. Default: "info".'
-    )
+    level = Word("info", "warning", "error", says='What is less than this is left out. Default: "info".')
 
     @post_load
     def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
@@ -156,11 +142,22 @@ class _Whole(Group):
         says="The MAC of each neighbour (a collector, or the gateway before it) that is not asked for it.",
     )
 
+    exporters = Table(
+        exporter_keys(),
+        example='[exporters] with deny = ["10.9.0.0/16"]',
+        says="Whose datagrams are taken at all, before any rule is asked, and how many.",
+    )
+    apply = Word(
+        *APPLY,
+        says='What a rule does that does not say it itself, in a rules file, too: "best" (default), it applies where it'
+        ' wins; "all", wherever it matches. "default" rules are always "best".',
+    )
+
     also: ClassVar = {"oneOf": [{"required": ["rules"]}, {"required": ["rule"]}]}
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def check(self, loaded: Mapping[str, Any], written: Mapping[str, Any], partial: bool | None, **_: Any) -> None:
-        flaws = {}
+        flaws: dict[str, Any] = {}
         if "rules" in written and "rule" in written:
             flaws["rules"] = "rules and [[rule]] both say what goes where: keep one of the two"
         if not partial and "rules" not in written and "rule" not in written:
@@ -168,120 +165,17 @@ class _Whole(Group):
         workers, cpus = loaded.get("workers"), loaded.get("cpus")
         if workers and isinstance(cpus, tuple) and len(cpus) != workers:
             flaws["cpus"] = f"{len(cpus)} CPUs for {workers} workers: write one for each"
-        _refuse(flaws)
+        flaws |= _names_twice(written.get("collector"), written.get("group"))
+        refuse_keys(flaws)
 
 
-def collector_keys(own: Collection[Prefix] = ()) -> Schema:
-    """A [collector.NAME], which is loaded as a Collector."""
-    return _Collector.from_dict(
-        {
-            "host": Text(
-                host_reader(own),
-                required=True,
-                example='"flow.example.net"',
-                says="Its address, or its name in the DNS.",
-            ),
-            "port": Number(1, LAST_PORT, example="9995", says="Its UDP port. Default: each datagram keeps its own."),
-        }
-    )()
-
-
-class _Collector(Group):
-    @post_load
-    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
-        return loaded if partial else parse_collector(loaded["host"])._replace(port=loaded.get("port"))
-
-
-class _Default(Enum):
-    """The source of a rule that counts only where no other one matches."""
-
-    default = "default"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-def _rule_keys(read_collector: ReadCollector, write_collector: WriteCollector) -> Schema:
-    return _Rule.from_dict(
-        {
-            "source": Text(
-                lambda text: _Default.default if text == str(_Default.default) else parse_source(text),
-                lambda source: str(source or "*"),
-                required=True,
-                example='"10.2.2.3"',
-                says='Exporters: an address, a prefix, "*" for all, or "default".',
-            ),
-            "ports": Text(
-                parse_ports,
-                ports_text,
-                required=True,
-                example='"514"',
-                numbers=True,
-                says='Destination ports: "514", "9995-9999", a list of both "514,9995-9999", or "*".',
-            ),
-            "collectors": Several(
-                Text(read_collector, write_collector, example='"10.2.2.6"'),
-                required=True,
-                example='["10.2.2.6"]',
-                unique=False,
-                says=(
-                    "Who gets a copy: a [collector.NAME] by its NAME, or an address or a name of the DNS (with a dot), "
-                    "each with a port behind a colon or without."
-                ),
-            ),
-            "priority": Text(
-                parse_priority,
-                example='"A"',
-                says="A letter, A is the best; default has none. Of equal rules, the one written later wins.",
-            ),
-        }
-    )()
-
-
-class _Rule(Group):
-    also: ClassVar = {"if": {"properties": {"source": {"const": "default"}}}, "else": {"required": ["priority"]}}
-
-    @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check(self, loaded: Mapping[str, Any], written: Mapping[str, Any], partial: bool | None, **_: Any) -> None:
-        flaws: dict[str, Any] = {}
-        source, collectors = loaded.get("source"), loaded.get("collectors", ())
-        if source is _Default.default and "priority" in written:
-            flaws["priority"] = "default has no priority, as it comes last: remove it"
-        if not partial and "source" in loaded and source is not _Default.default and "priority" not in written:
-            flaws["priority"] = MISSING
-        if len(set(collectors)) > COLLECTORS_MAX:
-            number = next(n for n in range(len(collectors)) if len(set(collectors[: n + 1])) > COLLECTORS_MAX)
-            flaws["collectors"] = {number: [Flaw(TOO_MANY)]}
-        elif isinstance(source, Prefix) and isinstance(collectors, tuple) and collectors:  # a list: some are wrong
-            reason = never_sent(source, collectors)
-            if reason:
-                flaws["collectors"] = {0: [Flaw(reason)]}
-        _refuse(flaws)
-
-    @post_load
-    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
-        """Line 0: a reader who knows where it stands puts it in."""
-        if partial:
-            return loaded
-        source = None if loaded["source"] is _Default.default else loaded["source"]
-        collectors = tuple(dict.fromkeys(loaded["collectors"]))  # one that comes twice counts once
-        return Rule(source, loaded["ports"], collectors, loaded.get("priority"), 0)
-
-    @pre_dump
-    def take_apart(self, rule: Rule, **_: Any) -> dict[str, Any]:
-        return {
-            **rule._asdict(),
-            "source": _Default.default if rule.priority is None else rule.source or "*",
-            "collectors": rule.receivers,
-        }
-
-
-def _refuse(flaws: Mapping[str, Any]) -> None:
-    """Refuse keys for what they are together: each with its flaw, or with those of what is in it."""
-    if flaws:
-        raise ValidationError(
-            {
-                key: [Flaw(flaw) if flaw != MISSING else flaw] if isinstance(flaw, str) else flaw
-                for key, flaw in flaws.items()
-            }
-        )
+def _names_twice(collectors: object, groups: object) -> dict[str, Any]:
+    """Rules name collectors and groups alike."""
+    if not isinstance(collectors, dict) or not isinstance(groups, dict):
+        return {}
+    twice = {
+        name: {"key": [Flaw(f"there is a [collector.{name}], too: choose another name for one of the two")]}
+        for name in groups
+        if name in collectors
+    }
+    return {"group": twice} if twice else {}

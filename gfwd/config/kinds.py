@@ -4,7 +4,7 @@ What is wrong with a value, marshmallow collects from all of them; flaws.py find
 `example`, in TOML, for whoever has to be told what would be right, and `says` what the key means, for editors.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Hashable, Mapping
 from datetime import date, time
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -31,6 +31,17 @@ class Flaw(NamedTuple):
 
 def refuse(text: str, offset: int = 0) -> NoReturn:
     raise ValidationError([Flaw(text, offset)])
+
+
+def refuse_keys(flaws: Mapping[str, Any]) -> None:
+    """Refuse keys of a table for what they are together: each with its flaw, or with those of what is in it."""
+    if flaws:
+        raise ValidationError(
+            {
+                key: [Flaw(flaw) if flaw != MISSING else flaw] if isinstance(flaw, str) else flaw
+                for key, flaw in flaws.items()
+            }
+        )
 
 
 class Group(Schema):
@@ -79,20 +90,43 @@ class Text(fields.Field[T], Generic[T]):
         return None if value is None else self.write(value)
 
 
-class Number(fields.Field[int]):
-    """A whole number from `least` to `most`."""
+class Word(fields.Field[str]):
+    """One of a few words."""
 
     default_error_messages = _MARKS
 
-    def __init__(self, least: int, most: int, *, example: str, says: str = "", **more: Any) -> None:
+    def __init__(self, *words: str, says: str = "", **more: Any) -> None:
+        super().__init__(metadata=_about(says), **more)
+        self.words = words
+        self.example = f'"{words[0]}"'
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            *some, last = (f'"{word}"' for word in self.words)
+            refuse(f"{_shown(value)}: here stands {', '.join(some)} or {last}")
+        return value
+
+
+class Number(fields.Field[int]):
+    """A whole number from `least` to `most`; or, if there is one, the `word` that says that there is none."""
+
+    default_error_messages = _MARKS
+
+    def __init__(
+        self, least: int, most: int, *, example: str, word: str | None = None, says: str = "", **more: Any
+    ) -> None:
         super().__init__(metadata=_about(says), **more)
         self.least = least
         self.most = most
+        self.word = word
         self.example = example
 
-    def _deserialize(self, value: object, *_: object, **__: object) -> int:
+    def _deserialize(self, value: object, *_: object, **__: object) -> int | None:  # type: ignore[override]
+        if self.word is not None and value == self.word:
+            return None
         if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
-            refuse(f"{_shown(value)}: here stands a number from {self.least} to {self.most}, such as {self.example}")
+            range_text = f"a number from {self.least} to {self.most}, such as {self.example}"
+            refuse(f"{_shown(value)}: here stands {range_text}" + (f', or "{self.word}"' if self.word else ""))
         return value
 
 
@@ -111,40 +145,39 @@ class Switch(fields.Field[bool]):
         return value
 
 
-class Choice(fields.Field[str]):
-    """One of a few words."""
-
-    default_error_messages = _MARKS
-
-    def __init__(self, words: Collection[str], *, example: str, says: str = "", **more: Any) -> None:
-        super().__init__(metadata=_about(says), **more)
-        self.words = words
-        self.example = example
-
-    def _deserialize(self, value: object, *_: object, **__: object) -> str:
-        if not isinstance(value, str) or value not in self.words:
-            refuse(f"{_shown(value)}: here stands {' or '.join(map(quote, self.words))}")
-        return value
-
-
 class Several(fields.List[T], Generic[T]):
-    """A list of one or more. unique: whether one that comes twice is a mistake."""
+    """A list of one or more, or of `least`.
+
+    unique: whether one that comes twice is a mistake; two are one if `same` makes the same of both.
+    """
 
     default_error_messages = _MARKS
     inner: fields.Field[T]
 
     def __init__(
-        self, inner: fields.Field[T], *, example: str, unique: bool = True, says: str = "", **more: Any
+        self,
+        inner: fields.Field[T],
+        *,
+        example: str,
+        least: int = 1,
+        unique: bool = True,
+        same: Callable[[T], Hashable] = lambda one: one,
+        says: str = "",
+        **more: Any,
     ) -> None:
         super().__init__(inner, metadata=_about(says), **more)
         self.example = example
+        self.least = least
         self.unique = unique
+        self.same = same
 
     def _deserialize(self, value: object, *_: object, **more: Any) -> Any:
         if not isinstance(value, list):
             refuse(f"{_shown(value)}: here stands a list, such as {self.example}")
         if not value:
             refuse(f"the list is empty: write {self.example}, or leave the key out")
+        if len(value) < self.least:
+            refuse(f"the list is too short: write {self.least} or more, such as {self.example}")
         read: list[T] = []
         flaws: dict[int, Any] = {}
         seen = set()
@@ -155,10 +188,12 @@ class Several(fields.List[T], Generic[T]):
                 flaws[number] = error.messages
                 continue
             read.append(meaning)
-            if self.unique and meaning in seen:
+            if not self.unique:
+                continue
+            key = self.same(meaning)
+            if key in seen:
                 flaws[number] = [Flaw(_twice(one))]
-            elif self.unique:
-                seen.add(meaning)
+            seen.add(key)
         if flaws:
             raise ValidationError(flaws, valid_data=read)
         return tuple(read)
@@ -180,15 +215,26 @@ class Table(fields.Nested):
 
 
 class Named(fields.Dict):
-    """A table whose keys are names that somebody chose. No two of them may mean the same."""
+    """A table whose keys are names that somebody chose. No two of them may mean the same.
+
+    join: makes one of a name and its value, and may refuse() the value for what they are together.
+    """
 
     default_error_messages = _MARKS
 
     def __init__(
-        self, keys: fields.Field[Any], values: fields.Field[Any], *, example: str, says: str = "", **more: Any
+        self,
+        keys: fields.Field[Any],
+        values: fields.Field[Any],
+        *,
+        example: str,
+        join: Callable[[Any, Any], Any] = lambda _, value: value,
+        says: str = "",
+        **more: Any,
     ) -> None:
         super().__init__(keys, values, metadata=_about(says), **more)
         self.example = example
+        self.join = join
 
     def _deserialize(self, value: object, *arguments: Any, **more: Any) -> Any:
         if not isinstance(value, dict):
@@ -198,7 +244,7 @@ class Named(fields.Dict):
             read = super()._deserialize(value, *arguments, **more)  # type: ignore[no-untyped-call]
         except ValidationError as error:
             assert isinstance(error.messages, dict)
-            flaws = error.messages
+            flaws, read = error.messages, error.valid_data
         assert self.key_field is not None
         seen: set[object] = set()
         for key in value:
@@ -208,6 +254,11 @@ class Named(fields.Dict):
             if meaning in seen:
                 flaws.setdefault(key, {})["key"] = [Flaw(_twice(key))]
             seen.add(meaning)
+            if key not in flaws:
+                try:
+                    read[meaning] = self.join(meaning, read[meaning])
+                except ValidationError as error:
+                    flaws[key] = {"value": error.messages}
         if flaws:
             raise ValidationError(flaws)
         return read

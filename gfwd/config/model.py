@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gfwd.config.port_name import PortName
-from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet
+from gfwd.rules.model import Address, Collector, Group, Ports, Prefix, RuleSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,10 @@ class Config:
 
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
-    neighbours that are not to be asked for. cpus: one for each worker, or none. collectors: those that have a name; in
-    the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
-    watch: whether a change of a file is taken without being told.
+    neighbours that are not to be asked for. cpus: one for each worker, or none. collectors, groups: those that have a
+    name; in the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
+    watch: whether a change of a file is taken without being told. lines: of the file, in which those with a name stand;
+    what it means does not hang on them.
     """
 
     path: str
@@ -41,6 +42,8 @@ class Config:
     watch: bool = False
     log: LogSetting = LogSetting()
     collectors: Mapping[str, Collector] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def files(self) -> frozenset[str]:
         """The files that say all this."""

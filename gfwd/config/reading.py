@@ -1,23 +1,24 @@
 """gfwd.toml → Config, or all that is wrong with it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from marshmallow import ValidationError
 
-from gfwd.config.collectors import collector_reader
+from gfwd.config.collectors import Known
 from gfwd.config.document import Document, read_document
 from gfwd.config.flaws import Found, in_table
-from gfwd.config.keys import all_keys, collector_keys
-from gfwd.config.kinds import Table
+from gfwd.config.keys import all_keys
 from gfwd.config.model import Config
 from gfwd.config.places import Lines, Place
+from gfwd.config.rule_keys import APPLY
 from gfwd.errors import ConfigError, Problem
 from gfwd.rules import classic
 from gfwd.rules.file import read_text
 from gfwd.rules.listen import named_ports
-from gfwd.rules.model import Collector, Rule, RuleSet
+from gfwd.rules.model import EVERY_EXPORTER, Prefix, Rule, RuleSet
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -39,9 +40,9 @@ def parse(text: str, path: str) -> Config:
     def note(found: Iterator[Found]) -> None:
         problems.extend(Problem(path, *lines.of(offset), reason) for offset, reason in found)
 
-    own = _meaning(data, "address") or ()
-    read_collector = collector_reader(_named(data) if is_whole else None, own)
-    keys = all_keys(read_collector, own=own)
+    own, apply = _meaning(data, "address") or (), _meaning(data, "apply") or APPLY[0]
+    known = _known(data, own) if is_whole else Known(own)
+    keys = all_keys(known, apply)
     loaded: dict[str, Any] = {}
     try:
         loaded = keys.load(data, partial=not is_whole)
@@ -51,7 +52,7 @@ def parse(text: str, path: str) -> Config:
     name = _meaning(data, "rules")
     if name is not None and "rule" not in data:
         try:
-            ruleset = classic.load(os.path.join(os.path.dirname(path), name), read_collector)
+            ruleset = _applied(apply, classic.load(os.path.join(os.path.dirname(path), name), known.receiver))
         except ConfigError as error:
             problems += error.problems
     elif not problems:
@@ -60,38 +61,71 @@ def parse(text: str, path: str) -> Config:
         note(_nothing_to_listen_on(document, loaded, ruleset))
     if ruleset is None or problems:
         raise ConfigError(sorted(problems))
-    return _config(path, loaded, ruleset)
+    exporters = loaded.pop("exporters", EVERY_EXPORTER)
+    return _config(path, loaded, ruleset._replace(exporters=exporters), _lines_of_names(document))
 
 
-def _config(path: str, loaded: dict[str, Any], ruleset: RuleSet) -> Config:
+def _config(path: str, loaded: dict[str, Any], ruleset: RuleSet, lines: Mapping[str, int]) -> Config:
     ports = loaded.pop("ports")
     inputs, outputs = ((*ports.get(way, ()), *ports.get("both", ())) for way in ("in", "out"))
     loaded.setdefault("workers", len(loaded.get("cpus", ())) or 1)
-    del loaded["rules" if "rules" in loaded else "rule"]
-    return Config(path=path, rules=ruleset, inputs=inputs, outputs=outputs, **loaded)
+    for key in ("rules", "rule", "apply"):  # which `ruleset` is made of
+        loaded.pop(key, None)
+    return Config(path=path, rules=ruleset, inputs=inputs, outputs=outputs, lines=lines, **loaded)
 
 
 def _meaning(data: Mapping[str, Any], key: str) -> Any:
     """What one key means, before all is read, since others are judged by it; None where it is not there, or wrong."""
+    if key not in data:
+        return None
     try:
         return all_keys().fields[key].deserialize(data[key])
-    except (KeyError, ValidationError):
+    except ValidationError:
         return None
 
 
-def _named(data: Mapping[str, Any]) -> dict[str, Collector | None]:
-    """The collectors with a name, before all is read, since rules name them; None for one with something wrong."""
-    tables = data.get("collector")
+def _known(data: Mapping[str, Any], own: Collection[Prefix]) -> Known:
+    """The collectors and groups with a name, before all is read, since rules, groups and collectors name them."""
+    known = Known(own, _by_name(data, "collector"), _by_name(data, "group"))
+    for _ in range(2):  # once without what their backups are, and once with it
+        known = replace(known, collectors=_by_name(data, "collector", known))
+    return replace(known, groups=_by_name(data, "group", known))
+
+
+def _by_name(data: Mapping[str, Any], key: str, known: Known | None = None) -> dict[str, Any]:
+    """What each table of [collector] or [group] means; None where something is wrong, and for all without `known`."""
+    tables = data.get(key)
     if not isinstance(tables, dict):
         return {}
-    group = Table(collector_keys(), example="")
-    found: dict[str, Collector | None] = {}
+    if known is None:
+        return dict.fromkeys(tables)
+    field = all_keys(known).fields[key]
+    found: dict[str, Any] = {}
     for name, table in tables.items():
         try:
-            found[name] = group.deserialize(table)
+            found |= field.deserialize({name: table})
         except ValidationError:
             found[name] = None
     return found
+
+
+def _applied(apply: str, ruleset: RuleSet) -> RuleSet:
+    """The rules of a rules file, which cannot say where they apply."""
+    if apply != "all":
+        return ruleset
+    return ruleset._replace(
+        rules=tuple(rule._replace(applies_always=rule.priority is not None) for rule in ruleset.rules)
+    )
+
+
+def _lines_of_names(document: Document) -> dict[str, int]:
+    """Where each [collector.NAME] and [group.NAME] stands."""
+    return {
+        str(name): document.lines.of(place.key)[0]
+        for key in ("collector", "group")
+        if key in document.data
+        for name, place in document.root.at(key).inside.items()
+    }
 
 
 def _with_lines(rules: Iterable[Rule], place: Place, lines: Lines) -> tuple[Rule, ...]:

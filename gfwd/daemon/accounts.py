@@ -39,7 +39,7 @@ class Accounts:
     def prepare(self, ruleset: RuleSet, space: RuleSpace) -> Assignment:
         """Raises GfwdError where there are more than the core has counters for."""
         return Assignment(
-            self._now.collectors.after((one.alone for one in ruleset.collectors()), "collectors"),
+            self._now.collectors.after((one.alone() for one in ruleset.collectors()), "collectors"),
             self._now.rules.after(_keys(space.ranked), "rules"),
             tuple((f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked),
         )

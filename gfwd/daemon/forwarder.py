@@ -197,7 +197,7 @@ class Forwarder:
         return Blueprint(
             space=course.space,
             routes={
-                collector: Route(slots[collector.alone], tuple(filter(None, map(course.found.get, addresses))))
+                collector: Route(slots[collector.alone()], tuple(filter(None, map(course.found.get, addresses))))
                 for collector, addresses in course.setting.addresses.items()
             },
             ports=self._plan_ports(course.senders),

@@ -88,7 +88,9 @@ def _blueprint(
     return Blueprint(
         space=space,
         routes={
-            collector: Route(counters[collector.alone], tuple(Hop(address, _OUT, slots[address]) for address in found))
+            collector: Route(
+                counters[collector.alone()], tuple(Hop(address, _OUT, slots[address]) for address in found)
+            )
             for collector, found in addresses.items()
         },
         counters=assignment.rule_slots(),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gfwd.native import core
 from gfwd.plan.blueprint import Blueprint, Hop, stand_in
 from gfwd.plan.shares import shares
-from gfwd.rules.model import ADDRESS_BITS, Collector, Family, Group, Options, Receiver, once
+from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Collector, Family, Group, Receiver
 from gfwd.rules.space import Outcome, receivers_of
 
 _NS = 1_000_000_000
@@ -20,6 +20,13 @@ _NO_OPTION = (b"", b"", 0, 0, 0, 0, 0)
 
 PlanRule = tuple[int, int, int, int]
 """A struct fw_plan_rule: first target, number of targets, counter, special."""
+
+
+class _Getter(NamedTuple):
+    """Who gets a copy, without backups; is_there: it is not down."""
+
+    collector: Collector
+    is_there: bool
 
 
 class _Copy(NamedTuple):
@@ -46,7 +53,8 @@ class Targets:
         self._options: list[tuple[object, ...]] = []  # struct fw_plan_option
         self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int] | None] = {}
         self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
-        self._numbers: dict[tuple[Collector, Family | None], int] = {}
+        self._numbers: dict[tuple[_Getter, Family | None], int] = {}
+        self._routes = {collector.alone(): route for collector, route in blueprint.routes.items()}
         self._first_choices: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
         self._specials: dict[tuple[int, ...], int] = {}
 
@@ -71,13 +79,13 @@ class Targets:
         """Where the targets stand: the first, and how many; None: there is more to it."""
         key = receivers, family
         if key not in self._spans:
-            collectors = once(self._stand_in(one) or one if isinstance(one, Collector) else one for one in receivers)
-            self._spans[key] = None
-            if all(isinstance(one, Collector) and not _changes_copies(one.options) for one in collectors):
-                self._spans[key] = len(self.entries), len(collectors)
-                for one in collectors:
-                    assert isinstance(one, Collector)
-                    self._add(one, family)
+            getters = [self._getter(one) for one in receivers if isinstance(one, Collector)]
+            is_plain = len(getters) == len(receivers) and not any(map(_has_options, getters))
+            each_once = {getter.collector.nameless(): getter for getter in reversed(getters)}
+            self._spans[key] = (len(self.entries), len(each_once)) if is_plain else None
+            if is_plain:
+                for getter in reversed(each_once.values()):
+                    self._add(getter, family)
         return self._spans[key]
 
     # ---- special ones ----
@@ -109,7 +117,7 @@ class Targets:
             if isinstance(receiver, Group):
                 self._copies[key] = self._share_out(receiver, family)
             else:
-                target = self._number(self._stand_in(receiver) or receiver, family)
+                target = self._number(self._getter(receiver), family)
                 self._copies[key] = _Copy((target,), core.BALANCES["round-robin"])
         return self._copies[key]
 
@@ -117,32 +125,35 @@ class Targets:
         """Who is down leaves what it had to the others, unless somebody steps in for it. Where all are down, each has
         its own, of which nothing leaves.
         """
-        stand_ins = {member: self._stand_in(member) for member in group.members}
-        members = [member for member, stand_in in stand_ins.items() if stand_in is not None] or list(group.members)
-        targets = [self._number(stand_ins[member] or member, family) for member in members]
+        getters = {member: self._getter(member) for member in group.members}
+        members = [member for member, getter in getters.items() if getter.is_there] or list(group.members)
+        targets = [self._number(getters[member], family) for member in members]
         balance = core.BALANCES[group.balance]
         if len(members) > 1 and group.balance != "round-robin":
             return _Copy(tuple(targets[place] for place in shares(members)), balance)
         return _Copy(tuple(targets), balance)
 
-    def _stand_in(self, collector: Collector) -> Collector | None:
-        """Who gets its copies: itself, or who steps in for it; None: nobody."""
-        down = self._blueprint.down
-        return stand_in(collector, down) if collector in down else collector
+    def _getter(self, collector: Collector) -> _Getter:
+        """Itself, or who steps in for it."""
+        if collector not in self._blueprint.down:
+            return _Getter(collector.alone(), True)
+        backup = stand_in(collector, self._blueprint.down)
+        return _Getter(collector.alone(), False) if backup is None else _Getter(backup.alone(), True)
 
-    def _number(self, collector: Collector, family: Family | None) -> int:
-        key = collector, family
+    def _number(self, getter: _Getter, family: Family | None) -> int:
+        key = getter, family
         if key not in self._numbers:
-            self._numbers[key] = self._add(collector, family)
+            self._numbers[key] = self._add(getter, family)
         return self._numbers[key]
 
     # ---- targets ----
 
-    def _add(self, collector: Collector, family: Family | None) -> int:
+    def _add(self, getter: _Getter, family: Family | None) -> int:
         """A collector that is down has the target of one without an address."""
-        route = self._blueprint.routes[collector]
-        hop = None if collector in self._blueprint.down else route.hop_for(family)
-        options = collector.options or Options()
+        collector = getter.collector
+        route = self._routes[collector]
+        hop = route.hop_for(family) if getter.is_there else None
+        options = collector.options or NO_OPTIONS
         source = None
         if hop is not None and options.own_source:
             source = self._own_source(hop)
@@ -178,6 +189,7 @@ def _bytes(family: Family, value: int) -> bytes:
     return value.to_bytes(ADDRESS_BITS[family] // 8, "big")
 
 
-def _changes_copies(options: Options | None) -> bool:
+def _has_options(getter: _Getter) -> bool:
     """Whether copies are not just sent."""
-    return options is not None and options._replace(backup=(), check=None) != Options()
+    options = getter.collector.options
+    return options is not None and options._replace(check=None) != NO_OPTIONS

@@ -15,8 +15,11 @@ def canonical_text(ruleset: RuleSet) -> str:
 
 
 def rule_text(rule: Rule) -> str:
-    """One rule on a line of its own, its fields one blank apart."""
-    return " ".join(field for field in _fields(rule) if field)
+    """One rule on a line of its own, its fields one blank apart, and in words what a rules file cannot say."""
+    source, *others = _fields(rule)
+    if rule.excepted:
+        source += f" except {','.join(map(str, rule.excepted))}"
+    return " ".join(field for field in (source, *others, "apply all" if rule.applies_always else "") if field)
 
 
 def _width(column: tuple[str, ...]) -> int:

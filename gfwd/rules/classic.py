@@ -22,12 +22,12 @@ from gfwd.rules.fields import (
     quote,
 )
 from gfwd.rules.file import read_text, split_lines, take_out_binary_lines
-from gfwd.rules.model import ALL_PORTS, Collector, Prefix, Rule, RuleSet
+from gfwd.rules.model import ALL_PORTS, Collector, Prefix, Receiver, Rule, RuleSet, each_collector, each_once
 
 T = TypeVar("T")
 
 COLLECTORS_MAX: Final = 128
-"""Collectors of one rule. The core has room for no more."""
+"""Collectors of one rule, those of its groups among them. The core has room for no more."""
 
 TOO_MANY: Final = f"a rule has {COLLECTORS_MAX} collectors at most: remove those from here on"
 
@@ -35,17 +35,17 @@ _DEFAULT: Final = "default"
 _FIELD: Final = re.compile(r"\S+")  # finds what str.split() does, and where
 _COLLECTOR: Final = re.compile(r"[^\s,]+")
 
-ReadCollector = Callable[[str], Collector]
-"""The text of a collector → what it means. Raises FieldError."""
+ReadReceiver = Callable[[str], Receiver]
+"""The text of a collector, or of the name of a group → what it means. Raises FieldError."""
 
 
-def load(path: str | os.PathLike[str], read_collector: ReadCollector = parse_collector) -> RuleSet:
+def load(path: str | os.PathLike[str], read_receiver: ReadReceiver = parse_collector) -> RuleSet:
     """Read a rules file. Raises ConfigError, naming the file where it cannot be read, or all its bad lines."""
     # Bytes that are not UTF-8 are stand-ins, so that their lines are reported together with all other bad ones.
-    return parse(read_text(path, "the rules"), os.fspath(path), read_collector)
+    return parse(read_text(path, "the rules"), os.fspath(path), read_receiver)
 
 
-def parse(text: str, path: str, read_collector: ReadCollector = parse_collector) -> RuleSet:
+def parse(text: str, path: str, read_receiver: ReadReceiver = parse_collector) -> RuleSet:
     """Read the text of a rules file, whose name is only used in messages.
 
     Raises ConfigError with all that is wrong with any line, or where there is no rule at all.
@@ -53,7 +53,7 @@ def parse(text: str, path: str, read_collector: ReadCollector = parse_collector)
     lines = split_lines(text)
     is_plain = text.isascii() and "\0" not in text
     problems = [] if is_plain else take_out_binary_lines(lines, path)
-    read_rule = _rule_reader(read_collector)
+    read_rule = _rule_reader(read_receiver)
     rules: list[Rule] = []
     for number, line in enumerate(lines, 1):
         content = line.partition("#")[0] if "#" in line else line
@@ -63,7 +63,7 @@ def parse(text: str, path: str, read_collector: ReadCollector = parse_collector)
         try:
             rules.append(read_rule(fields, number))
         except FieldError:
-            found = _line_problems(content, read_collector)
+            found = _line_problems(content, read_receiver)
             problems += [Problem(path, number, column, reason) for column, reason in found]
     if problems:
         raise ConfigError(sorted(problems))
@@ -72,19 +72,19 @@ def parse(text: str, path: str, read_collector: ReadCollector = parse_collector)
     return RuleSet(path, tuple(rules))
 
 
-def _rule_reader(read_collector: ReadCollector) -> Callable[[list[str], int], Rule]:
+def _rule_reader(read_receiver: ReadReceiver) -> Callable[[list[str], int], Rule]:
     """Make the reader of good lines. It works out each field's text once, however often it comes."""
     source_of = cache(parse_source)
     ports_of = cache(parse_ports)
-    collector_of = cache(read_collector)
+    receiver_of = cache(read_receiver)
 
     @cache
-    def collectors_of(texts: tuple[str, ...]) -> tuple[Collector, ...]:
+    def receivers_of(texts: tuple[str, ...]) -> tuple[Receiver, ...]:
         names = [name for text in texts for name in text.split(",") if name]
-        collectors = tuple(dict.fromkeys(map(collector_of, names)))  # one that comes twice counts once
-        if len(collectors) > COLLECTORS_MAX:
+        receivers = each_once(map(receiver_of, names))
+        if first_too_many(receivers) is not None:
             raise FieldError("too many collectors")
-        return collectors
+        return receivers
 
     def read_rule(fields: list[str], line: int) -> Rule:
         """Turn the fields of a line into a rule. Raises FieldError where anything at all is wrong with them."""
@@ -92,10 +92,10 @@ def _rule_reader(read_collector: ReadCollector) -> Callable[[list[str], int], Ru
             source, priority, collector_texts = None, None, fields[2:]
         else:
             source, priority, collector_texts = source_of(fields[0]), parse_priority(fields[-1]), fields[2:-1]
-        collectors = collectors_of(tuple(collector_texts))
-        if not collectors:
+        receivers = receivers_of(tuple(collector_texts))
+        if not receivers:
             raise FieldError("no collectors")
-        rule = Rule(source, ports_of(fields[1]), collectors, priority, line)
+        rule = Rule(source, ports_of(fields[1]), receivers, priority, line)
         if not rule.can_send():
             raise FieldError("source and collectors of different families")
         return rule
@@ -103,7 +103,7 @@ def _rule_reader(read_collector: ReadCollector) -> Callable[[list[str], int], Ru
     return read_rule
 
 
-def _line_problems(content: str, read_collector: ReadCollector) -> list[tuple[int, str]]:
+def _line_problems(content: str, read_receiver: ReadReceiver) -> list[tuple[int, str]]:
     """Everything that is wrong with a bad line, which is not blank and has no comment: (column, reason)."""
     problems: list[tuple[int, str]] = []
 
@@ -139,12 +139,12 @@ def _line_problems(content: str, read_collector: ReadCollector) -> list[tuple[in
 
     problems_so_far = len(problems)
     collector_fields = list(_COLLECTOR.finditer(content, ports_field.end(), collectors_end))
-    collectors = [read(read_collector, field) for field in collector_fields]
-    if not collectors:
+    receivers = [read(read_receiver, field) for field in collector_fields]
+    if not receivers:
         problems.append((collectors_end + 1, "the collectors are missing: write one or more behind the port"))
-    problems += _number_problem(collectors, collector_fields)
-    if source is not None and collectors and len(problems) == problems_so_far:
-        reason = never_sent(source, [collector for collector in collectors if collector])
+    problems += _number_problem(receivers, collector_fields)
+    if source is not None and receivers and len(problems) == problems_so_far:
+        reason = never_sent(source, [receiver for receiver in receivers if receiver])
         problems += [(collector_fields[0].start() + 1, reason)] if reason else []
     return problems
 
@@ -154,22 +154,33 @@ def _stands_for_priority(text: str, is_default: bool) -> bool:
     return text.upper() in PRIORITIES if is_default else len(text) == 1
 
 
-def _number_problem(
-    collectors: Sequence[Collector | None], fields: Sequence[re.Match[str]]
-) -> Iterator[tuple[int, str]]:
+def _number_problem(receivers: Sequence[Receiver | None], fields: Sequence[re.Match[str]]) -> Iterator[tuple[int, str]]:
     """Point at the first collector that is too much; bad ones (None) have been reported, and do not count here."""
-    seen: set[Collector] = set()
-    for collector, field in zip(collectors, fields, strict=True):
-        if collector is not None:
-            seen.add(collector)
-        if len(seen) > COLLECTORS_MAX:
-            yield field.start() + 1, TOO_MANY
-            return
+    good = [(receiver, field) for receiver, field in zip(receivers, fields, strict=True) if receiver is not None]
+    number = first_too_many([receiver for receiver, _ in good])
+    if number is not None:
+        yield good[number][1].start() + 1, TOO_MANY
 
 
-def never_sent(source: Prefix, collectors: Iterable[Collector]) -> str | None:
+def first_too_many(receivers: Sequence[Receiver]) -> int | None:
+    """Which of them is the first that a rule has no room for; None: it has room for all."""
+    if len(each_collector(receivers)) <= COLLECTORS_MAX:  # which nearly all rules are done with
+        return None
+    seen: set[Receiver] = set()
+    collectors: set[Collector] = set()
+    for number, receiver in enumerate(receivers):
+        nameless = receiver.nameless()
+        if nameless not in seen:
+            seen.add(nameless)
+            collectors.update(each_collector([receiver]))
+        if len(collectors) > COLLECTORS_MAX:
+            return number
+    return None
+
+
+def never_sent(source: Prefix, receivers: Iterable[Receiver]) -> str | None:
     """Why no datagram could ever be sent by a rule, where source and collectors are of different families."""
-    if Rule(source, ALL_PORTS, tuple(collectors), None, 0).can_send():
+    if Rule(source, ALL_PORTS, tuple(receivers), None, 0).can_send():
         return None
     wanted, unwanted = ("IPv4", "IPv6") if source.family == 4 else ("IPv6", "IPv4")
     return (

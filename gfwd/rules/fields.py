@@ -54,10 +54,28 @@ def parse_source(text: str) -> Prefix | None:
     """Read an address, a prefix, or `*`: any source, which is None."""
     if text == "*":
         return None
+    prefix = _parse_prefix(text)
+    if prefix is None:
+        _refuse_source(text)
+    return prefix
+
+
+def parse_prefix(text: str) -> Prefix:
+    """Read an address or a prefix, where none of the other sources can stand."""
+    prefix = _parse_prefix(text)
+    if prefix is None:
+        advice = _address_advice(text.partition("/")[0])
+        advice = advice or "write an address, or a prefix such as 10.0.0.0/8 or 2001:db8::/32"
+        raise FieldError(f"{quote(text)} is not a prefix: {advice}")
+    return prefix
+
+
+def _parse_prefix(text: str) -> Prefix | None:
+    """Read an address or a prefix; None where the text does not begin with an address."""
     address_part, slash, length_part = text.partition("/")
     address = _parse_address(address_part)
     if address is None:
-        _refuse_source(text, address_part)
+        return None
     family, value = address
     bits = ADDRESS_BITS[family]
     length = bits
@@ -84,8 +102,8 @@ def _parse_address(text: str) -> Address | None:
         return None
 
 
-def _refuse_source(text: str, address_part: str) -> NoReturn:
-    advice = _address_advice(address_part)
+def _refuse_source(text: str) -> NoReturn:
+    advice = _address_advice(text.partition("/")[0])
     if advice:
         raise FieldError(f"{quote(text)}: {advice}")
     if "," in text:

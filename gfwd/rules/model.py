@@ -111,6 +111,9 @@ class Options(NamedTuple):
     check: Check | None = None
 
 
+NO_OPTIONS: Final = Options()
+
+
 class Collector(NamedTuple):
     """A receiver: an address, or a DNS name that has none yet (`address` is None), and a port.
 
@@ -125,12 +128,6 @@ class Collector(NamedTuple):
     name: str | None = None
     options: Options | None = None
 
-    @property
-    def alone(self) -> "Collector":
-        """The same without backups: as it stands where it steps in for others, and as it is counted."""
-        options = self.options
-        return self if not options or not options.backup else self._replace(options=options._replace(backup=()))
-
     def can_get(self, family: Family) -> bool:
         """Whether it can get datagrams of this family. A name may turn out to have an address of either."""
         return self.address is None or self.address.family == family
@@ -141,6 +138,22 @@ class Collector(NamedTuple):
             return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    def alone(self) -> "Collector":
+        """Itself without backups, as it steps in for another one: its own are not asked for then."""
+        if self.options is None or not self.options.backup:
+            return self
+        options = self.options._replace(backup=())
+        return self._replace(options=None if options == NO_OPTIONS else options)
+
+    def nameless(self) -> "Collector":
+        """Destination and options, which two collectors share that are one, whatever they are called."""
+        if self.name is None and self.options is None:
+            return self
+        options = self.options
+        if options is not None and options.backup:
+            options = options._replace(backup=tuple(backup.nameless() for backup in options.backup))
+        return self._replace(name=None, options=options)
 
     def __str__(self) -> str:
         return self.name or self.place()
@@ -159,6 +172,10 @@ class Group(NamedTuple):
     name: str
     balance: Balance
     members: tuple[Collector, ...]
+
+    def nameless(self) -> "Group":
+        """What two groups share that are one, whatever they and their members are called."""
+        return self._replace(name="", members=tuple(member.nameless() for member in self.members))
 
     def __str__(self) -> str:
         return self.name
@@ -249,11 +266,11 @@ def each_collector(receivers: Iterable[Receiver]) -> tuple[Collector, ...]:
     return tuple(found)
 
 
-def once(receivers: Iterable[Receiver]) -> tuple[Receiver, ...]:
-    """Each receiver once: of collectors that differ by their names alone, the first."""
+def each_once(receivers: Iterable[Receiver]) -> tuple[Receiver, ...]:
+    """Without those that have the same destination and options as one before them, whatever their names."""
     found: dict[Receiver, Receiver] = {}
-    for one in receivers:
-        found.setdefault(one._replace(name=None) if isinstance(one, Collector) else one, one)
+    for receiver in receivers:
+        found.setdefault(receiver.nameless(), receiver)
     return tuple(found.values())
 
 

@@ -10,7 +10,7 @@ from gfwd.errors import ConfigError, Problem
 from gfwd.rules.apply_all import Kind, combine
 from gfwd.rules.classic import COLLECTORS_MAX
 from gfwd.rules.levels import Levels, levels_of
-from gfwd.rules.model import ALL_PORTS, Exporters, Prefix, Receiver, Rule, RuleSet, once
+from gfwd.rules.model import ALL_PORTS, Exporters, Prefix, Receiver, Rule, RuleSet, each_once
 from gfwd.rules.prefixes import ROOTS, left_out, widest, without
 
 Outcome = tuple[Rule, ...]
@@ -21,7 +21,7 @@ def receivers_of(outcome: Outcome) -> tuple[Receiver, ...]:
     """Who gets a copy, each once."""
     if len(outcome) == 1:
         return outcome[0].receivers
-    return once(receiver for rule in outcome for receiver in rule.receivers)
+    return each_once(receiver for rule in outcome for receiver in rule.receivers)
 
 
 class RuleSpace(Levels):

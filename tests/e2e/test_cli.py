@@ -174,12 +174,19 @@ def test_check_of_a_configuration_for_scripts(run):
     assert outcome == {
         "path": "two-files.toml",
         "rules": 3,
-        "collectors": ["10.2.2.6:9995", "10.2.2.8", "log.example.net", "10.2.2.7"],
+        "collectors": ["flow", "10.2.2.8", "log.example.net", "10.2.2.7"],
+        "named": {"flow": "10.2.2.6:9995"},
+        "groups": {},
         "problems": [],
     }
+    done = run("check", "-c", "groups-in-rules.toml", cwd=CONFIGURATIONS)
+    assert done.stdout == "groups-in-rules.toml: fine: 4 rules, 4 collectors, 1 group, 5 warnings\n"
+    outcome = json.loads(run("check", "-c", "groups-in-rules.toml", "--json", cwd=CONFIGURATIONS).stdout)
+    assert outcome["collectors"] == ["flow", "flow.example.net:9995", "10.2.2.8", "10.2.2.6:9995"]
+    assert outcome["groups"] == {"farm": {"balance": "flow", "members": ["flow", "flow.example.net:9995"]}}
     done = run("check", "-c", "bad-two-files.toml", "--json", cwd=CONFIGURATIONS)
     outcome = json.loads(done.stdout)
-    assert (done.returncode, done.stderr, outcome["rules"]) == (2, "", None)
+    assert (done.returncode, done.stderr, outcome["rules"], outcome["groups"]) == (2, "", None, None)
     assert [(p["path"][-5:], p["line"], p["column"]) for p in outcome["problems"]] == [
         ("rules", 2, 17), ("rules", 2, 26), ("rules", 3, 11), (".toml", 2, 1),
     ]  # fmt: skip

@@ -1,6 +1,8 @@
 """Configurations at random."""
 
 import string
+from collections.abc import Iterable
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -12,12 +14,20 @@ from gfwd.rules.model import (
     ALL_PORTS,
     FAMILIES,
     LAST_PORT,
+    NO_OPTIONS,
     Address,
+    Balance,
+    Check,
     Collector,
+    Exporters,
+    Group,
+    Options,
     Ports,
     Prefix,
+    Receiver,
     Rule,
     RuleSet,
+    each_once,
     merge_ports,
 )
 
@@ -65,30 +75,107 @@ def hosts(draw: st.DrawFn, dots: int) -> Collector:
     return Collector(".".join(draw(st.lists(WORDS, min_size=dots + 1, max_size=3))), None, None)
 
 
+PORTS_OR_NONE = st.none() | PORT
+OTHERS = st.builds(lambda host, port: host._replace(port=port), hosts(dots=1), PORTS_OR_NONE)
+"""Collectors without a name."""
+
+CHECKS = st.builds(
+    lambda check, numbers: check._replace(interval=numbers[0], rise=numbers[1], fall=numbers[2]),
+    st.sampled_from([Check("arp"), Check("icmp"), Check("http", url="http://[2001:db8::1]:80/a?b=%20c")])
+    | PORT.map(lambda port: Check("tcp", port=port)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)),
+)
+RATES = st.integers(1, 1_000_000_000)
+OPTIONS = st.builds(
+    Options,
+    own_source=st.booleans(),
+    source_port=PORTS_OR_NONE,
+    ttl=st.none() | st.integers(1, 255),
+    sample=st.just(1) | RATES,
+    limit=st.none() | RATES,
+    backup=st.just(()),
+    check=st.none() | CHECKS,
+).map(lambda options: None if options == NO_OPTIONS else options)
+
+EXPORTERS = st.builds(
+    Exporters,
+    allow=st.lists(prefixes(), max_size=2, unique=True).map(tuple),
+    deny=st.lists(prefixes(), max_size=2, unique=True).map(tuple),
+    limit=st.none() | RATES,
+    limits=st.dictionaries(prefixes(), st.none() | RATES, max_size=2).map(lambda limits: tuple(limits.items())),
+)
+
+
+@st.composite
+def named_collectors(draw: st.DrawFn, names: list[str]) -> dict[str, Collector]:
+    """Those that may name each other as their backups."""
+    alone = {
+        name: draw(hosts(dots=0))._replace(port=draw(PORTS_OR_NONE), name=name, options=draw(OPTIONS)) for name in names
+    }
+    return {name: with_backups(its, draw(choices(alone.values(), most=2))) for name, its in alone.items()}
+
+
+def with_backups(collector: Collector, backups: Iterable[Receiver]) -> Collector:
+    others = tuple(one for one in backups if isinstance(one, Collector) and one.place() != collector.place())
+    options = (collector.options or NO_OPTIONS)._replace(backup=others)
+    return collector._replace(options=None if options == NO_OPTIONS else options)
+
+
+def choices(named: Iterable[Receiver], most: int) -> st.SearchStrategy[tuple[Receiver, ...]]:
+    """Some of those with a name, and others, each once."""
+    those = list(named)
+    return st.lists(OTHERS | st.sampled_from(those) if those else OTHERS, max_size=most).map(each_once)
+
+
+@st.composite
+def groups(draw: st.DrawFn, name: str, collectors: Iterable[Collector]) -> Group:
+    members = draw(choices(collectors, most=3))
+    while len(members) < 2:
+        members = each_once([*members, draw(OTHERS)])
+    balance = draw(st.sampled_from(get_args(Balance)))
+    return Group(name, balance, tuple(one for one in members if isinstance(one, Collector)))
+
+
+@st.composite
+def exceptions(draw: st.DrawFn, source: Prefix | None) -> tuple[Prefix, ...]:
+    """A few prefixes within the source, which leave something of it."""
+    if source is None:
+        return tuple(draw(st.lists(prefixes(), max_size=2, unique=True)))
+    found = []
+    for more in draw(st.lists(st.integers(2, 8), max_size=3)):  # three quarters at most
+        length = source.length + more
+        bits = draw(st.integers(0, (1 << more) - 1))
+        found.append(Prefix(source.family, source.value | bits << (ADDRESS_BITS[source.family] - length), length))
+    return tuple(dict.fromkeys(found))
+
+
+@st.composite
+def rules(draw: st.DrawFn, named: Iterable[Receiver], line: int) -> Rule:
+    source = draw(st.none() | prefixes())
+    priority = None if source is None and draw(st.booleans()) else draw(st.sampled_from("ABZ"))
+    receivers = draw(choices(named, most=3)) or (draw(OTHERS),)
+    applies_always = priority is not None and draw(st.booleans())
+    rule = Rule(source, draw(port_sets()), receivers, priority, line, draw(exceptions(source)), applies_always)
+    return rule if rule.can_send() else rule._replace(source=None)
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> Config:
-    ports = st.none() | PORT
-    named = {
-        name: draw(hosts(dots=0))._replace(port=draw(ports)) for name in draw(st.lists(WORDS, unique=True, max_size=3))
-    }
-    others = st.builds(lambda host, port: host._replace(port=port), hosts(dots=1), ports)
-    collectors = others | st.sampled_from(list(named.values())) if named else others
-    rules = []
-    for line in range(draw(st.integers(1, 5))):
-        source = draw(st.none() | prefixes())
-        priority = None if source is None and draw(st.booleans()) else draw(st.sampled_from("ABZ"))
-        chosen = tuple(dict.fromkeys(draw(st.lists(collectors, min_size=1, max_size=3))))
-        rule = Rule(source, draw(port_sets()), chosen, priority, line + 1)
-        rules.append(rule if rule.can_send() else rule._replace(source=None))
-    ruleset = RuleSet("drawn.toml", tuple(rules))
+    names = draw(st.lists(WORDS, unique=True, max_size=5))
+    n_collectors = draw(st.integers(0, len(names)))
+    named = draw(named_collectors(names[:n_collectors]))
+    grouped = {name: draw(groups(name, named.values())) for name in names[n_collectors:]}
+    receivers: list[Receiver] = [*named.values(), *grouped.values()]
+    lines = range(1, 1 + draw(st.integers(1, 5)))
+    ruleset = RuleSet("drawn.toml", tuple(draw(rules(receivers, line)) for line in lines), draw(EXPORTERS))
     cpus = tuple(draw(st.lists(st.integers(0, 255), max_size=3)))
-    names = st.lists(PORT_NAMES, min_size=1, max_size=3, unique_by=str).map(tuple)
-    inputs = draw(names)
+    port_names = st.lists(PORT_NAMES, min_size=1, max_size=3, unique_by=str).map(tuple)
+    inputs = draw(port_names)
     return Config(
         path="drawn.toml",
         rules=ruleset,
         inputs=inputs,
-        outputs=inputs if draw(st.booleans()) else draw(names),
+        outputs=inputs if draw(st.booleans()) else draw(port_names),
         own=draw(st.none() | st.lists(prefixes(), min_size=1, max_size=3, unique=True).map(tuple)),
         listen=draw(port_sets() if not named_ports(ruleset) else st.none() | port_sets()),
         macs=draw(
@@ -107,4 +194,5 @@ def configurations(draw: st.DrawFn) -> Config:
             )
         ),
         collectors=named,
+        groups=grouped,
     )

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from gfwd.config.canonical import canonical_text
 from gfwd.config.model import Config
@@ -13,12 +14,12 @@ from gfwd.rules.model import Rule, RuleSet
 from tests.unit.config.drawn import configurations
 
 
-def without_lines(ruleset: RuleSet) -> list[Rule]:
-    return [rule._replace(line=0) for rule in ruleset.rules]
+def without_lines(ruleset: RuleSet) -> tuple[Rule, ...]:
+    return tuple(rule._replace(line=0) for rule in ruleset.rules)
 
 
 def but_for_lines(config: Config) -> Config:
-    return dataclasses.replace(config, path="", rules=RuleSet("", tuple(without_lines(config.rules))))
+    return dataclasses.replace(config, path="", rules=config.rules._replace(path="", rules=without_lines(config.rules)))
 
 
 @given(configurations())
@@ -31,23 +32,19 @@ def test_round_trip(config: Config) -> None:
     assert [lines[rule.line - 1] for rule in again.rules.rules] == ["[[rule]]"] * len(config.rules.rules)
 
 
-@given(configurations())
-def test_both_spellings_of_rules_mean_the_same(tmp_path_factory, config: Config) -> None:
-    """Those of a rules file name the collectors, too."""
-    names = {collector: name for name, collector in config.collectors.items()}
-    rules = [
-        rule._replace(
-            receivers=tuple(
-                one._replace(host=names[one], port=None, address=None) if one in names else one
-                for one in rule.collectors
-            )
-        )
+@given(configurations(), st.booleans())
+def test_both_spellings_of_rules_mean_the_same(tmp_path_factory, config: Config, applies_always: bool) -> None:
+    """Those of a rules file name collectors and groups, too, and apply as gfwd.toml says of all of them."""
+    rules = tuple(
+        rule._replace(excepted=(), applies_always=applies_always and rule.priority is not None)
         for rule in config.rules.rules
-    ]
+    )
+    config = dataclasses.replace(config, rules=config.rules._replace(rules=rules))
     folder: Path = tmp_path_factory.getbasetemp()
-    (folder / "some.rules").write_text(classic_text.canonical_text(RuleSet("", tuple(rules))))
+    (folder / "some.rules").write_text(classic_text.canonical_text(config.rules))
     text = canonical_text(config)
-    (folder / "gfwd.toml").write_text('rules = "some.rules"\n' + text[: text.index("[[rule]]")], "utf-8")
+    first_lines = 'rules = "some.rules"\n' + 'apply = "all"\n' * applies_always
+    (folder / "gfwd.toml").write_text(first_lines + text[: text.index("[[rule]]")], "utf-8")
     again = load(folder / "gfwd.toml")
     assert again.rules.path == str(folder / "some.rules")
     assert but_for_lines(again) == but_for_lines(config)

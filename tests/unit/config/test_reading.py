@@ -13,7 +13,18 @@ from gfwd.config.port_name import PortName
 from gfwd.config.reading import load, parse
 from gfwd.errors import ConfigError
 from gfwd.rules.classic import COLLECTORS_MAX
-from gfwd.rules.model import Address, Collector, Prefix, Rule
+from gfwd.rules.model import (
+    EVERY_EXPORTER,
+    NO_OPTIONS,
+    Address,
+    Check,
+    Collector,
+    Exporters,
+    Group,
+    Options,
+    Prefix,
+    Rule,
+)
 from tests.unit.config.test_golden import FOLDER
 
 ROOT = Path(__file__).parents[3]
@@ -47,11 +58,62 @@ def test_the_sample() -> None:
     assert list(config.collectors) == ["flow", "syslog"]
     # What is commented out there is right, too.
     text = (ROOT / "packaging" / "gfwd.toml.sample").read_text()
-    keys = r'^# (?=(address|listen|workers|cpus|watch|\[neighbours\]|"192|format|to|level)\b|\[|")'
-    text = re.sub(keys, "", text, flags=re.MULTILINE)
+    text = re.sub(r'^# (?!rules|both)(?=[a-z_]+ = |\[[a-z.]+\]|"1)', "", text, flags=re.MULTILINE)
     more = parse(text, "sample")
     assert more.own and more.listen and more.macs and more.watch and more.cpus == (2, 3)
     assert more.log == LogSetting(format="json", to="syslog", level="warning")
+    assert more.groups.keys() == {"farm"} and more.rules.exporters.limits
+    assert more.rules.rules[0].excepted and more.rules.rules[0].applies_always
+    options = more.collectors["flow"].options
+    assert options is not None
+    assert all(one != usual for one, usual in zip(options, NO_OPTIONS, strict=True))
+
+
+def test_options_and_groups_in_a_rule() -> None:
+    more = """
+        [collector.flow]
+        host = "10.2.2.6"
+        ttl = 3
+        backup = ["spare"]
+        check = "tcp:80"
+        [collector.spare]
+        host = "10.2.2.7"
+        backup = ["flow"]
+        [collector.usual]
+        host = "10.2.2.8"
+        source = "keep"
+        ttl = "decrement"
+        [group.farm]
+        members = ["flow", "usual"]
+    """
+    config = parse(
+        LEAST.replace('"10.2.2.6"', '"farm", "usual", "10.2.2.8", "flow"').replace("[[", more + "[[", 1), "x"
+    )
+    flow, spare, usual = (config.collectors[name] for name in ("flow", "spare", "usual"))
+    farm = Group("farm", "exporter", (flow, usual))
+    assert config.rules.rules[0].receivers == (farm, usual, flow)
+    assert config.rules.rules[0].collectors == (flow, usual)
+    assert config.groups == {"farm": farm}
+    assert usual == V4._replace(host="10.2.2.8", address=Address(4, 0x0A020208), name="usual", options=None)
+    assert spare.options == Options(backup=(flow.alone(),)), "whose own backups are not asked"
+    assert flow.options == Options(ttl=3, backup=(spare.alone(),), check=Check("tcp", port=80))
+    assert (spare.alone().options, spare.alone().name) == (None, "spare")
+    assert [config.lines[name] for name in ("flow", "farm")] == [4, 16]
+
+
+def test_who_applies_where() -> None:
+    of_default = LEAST.replace('priority = "A"', "").replace('"10.2.2.3"', '"default"')
+    for first, own, applies in (("", "", False), ("best", "all", True), ("all", "", True), ("all", "best", False)):
+        text = f'apply = "{first}"\n' * bool(first) + LEAST + f'apply = "{own}"\n' * bool(own)
+        text += of_default[of_default.index("[[") :]
+        assert [rule.applies_always for rule in parse(text, "x").rules.rules] == [applies, False], (first, own)
+
+
+def test_exporters() -> None:
+    assert parse(LEAST, "x").rules.exporters == parse(LEAST + "[exporters]", "x").rules.exporters == EVERY_EXPORTER
+    text = LEAST + '[exporters]\nlimit = 5\ndeny = ["10.0.0.0/8"]\nlimits = {"10.1.2.3" = 0, "10.1.0.0/16" = 7}'
+    ten, one, few = Prefix(4, 0x0A000000, 8), Prefix(4, 0x0A010203, 32), Prefix(4, 0x0A010000, 16)
+    assert parse(text, "x").rules.exporters == Exporters((), (ten,), 5, ((one, None), (few, 7)))
 
 
 def test_the_rules_file_is_seen_from_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,15 @@ from gfwd.rules.model import (
     ALL_PORTS,
     Address,
     Collector,
+    Group,
+    Options,
     Ports,
     Prefix,
     Rule,
     RuleSet,
     address_text,
     common_ports,
+    each_once,
     holds_port,
     merge_ports,
     ports_text,
@@ -113,3 +116,25 @@ def test_rank_is_priority_then_later_line() -> None:
     order = [None, "B", "A", "Z", "B", None, "A"]
     rules = tuple(Rule(None, ALL_PORTS, (), priority, line) for line, priority in enumerate(order, 1))
     assert [rule.line for rule in RuleSet("x", rules).ranked()] == [7, 3, 5, 2, 4, 6, 1]
+
+
+def test_once_whatever_the_name() -> None:
+    six = Collector("10.2.2.6", 9995, Address(4, 0x0A020206))
+    flow = six._replace(name="flow", options=Options(ttl=3, backup=(six._replace(name="spare"),)))
+    other = flow._replace(name="other", options=Options(ttl=3, backup=(six,)))
+    farm = Group("farm", "flow", (six, flow))
+    barn = Group("barn", "flow", (six._replace(name="six"), other))
+    assert each_once([six, flow, six._replace(name="x"), farm, other, barn, six]) == (six, flow, farm)
+    assert each_once([flow, flow._replace(options=None), flow.alone()]) == (
+        flow,
+        flow._replace(options=None),
+        flow.alone(),
+    )
+
+
+def test_who_steps_in_has_no_backups() -> None:
+    six = Collector("10.2.2.6", 9995, Address(4, 0x0A020206), "six")
+    flow = six._replace(name="flow", options=Options(ttl=3, backup=(six,)))
+    assert flow.alone() == flow._replace(options=Options(ttl=3))
+    assert flow._replace(options=Options(backup=(six,))).alone() == six._replace(name="flow")
+    assert six.alone() is six
