@@ -2,6 +2,7 @@
 
 run.py      forward, live
 ask.py      status, reload, stop, neighbours: ask one that runs
+unknown.py  who sends what no rule wants, and the rules that would take it
 check.py    validate a rules file
 explain.py  which rule wins a datagram, and why
 diff.py     which datagrams go somewhere else by other rules
@@ -23,10 +24,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, lab, replay, run
+from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, lab, replay, run, unknown
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, ask, replay, check, explain, diff, import_, doctor, lab, bench)
+COMMANDS = (run, ask, unknown, replay, check, explain, diff, import_, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

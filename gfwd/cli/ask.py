@@ -1,4 +1,4 @@
-"""gfwd status, reload, stop, neighbours: ask a gfwd that runs, by its control socket."""
+"""gfwd status, reload, stop, neighbours: ask a gfwd that runs, by its control socket. See unknown.py for one more."""
 
 import argparse
 import json
@@ -10,18 +10,19 @@ _RELOAD_S = 120.0  # names may take their time, and so may a hundred thousand ru
 
 
 def add(subparsers: Any) -> None:
-    status = _command(
+    status = command(
         subparsers, "status", "how a gfwd that runs stands: what it has forwarded, dropped and why", _status
     )
     status.add_argument("--json", action="store_true", help="as one line of JSON")
-    neighbours = _command(subparsers, "neighbours", "the next hops of a gfwd that runs, and their MACs", _neighbours)
+    neighbours = command(subparsers, "neighbours", "the next hops of a gfwd that runs, and their MACs", _neighbours)
     neighbours.add_argument("--json", action="store_true", help="as one line of JSON")
-    reload = _command(subparsers, "reload", "have a gfwd that runs read its rules anew", _reload)
+    reload = command(subparsers, "reload", "have a gfwd that runs read its rules anew", _reload)
     reload.add_argument("--dry-run", action="store_true", help="only say whether it could")
-    _command(subparsers, "stop", "end a gfwd that runs", _stop)
+    command(subparsers, "stop", "end a gfwd that runs", _stop)
 
 
-def _command(subparsers: Any, name: str, does: str, run: Any) -> Any:
+def command(subparsers: Any, name: str, does: str, run: Any) -> Any:
+    """A parser for a command that asks a gfwd that runs, with the options that say which one."""
     parser = subparsers.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("-c", "--config", metavar="FILE", help="the gfwd.toml that it was started with")
@@ -75,7 +76,7 @@ def _path(arguments: argparse.Namespace) -> Path:
 
 
 def ask_one(arguments: argparse.Namespace, question: dict[str, Any]) -> Any:
-    """For other commands that have -c. Raises GfwdError."""
+    """For other commands that say which gfwd is asked. Raises GfwdError."""
     return _ask(arguments, question, _SOON_S)
 
 

@@ -24,7 +24,7 @@ def add(subparsers: Any) -> None:
         "--control",
         metavar="PATH",
         type=options.value(values.socket_path),
-        help="a Unix socket for gfwd status, reload, stop and neighbours, for this user only (default: none)",
+        help="a Unix socket for gfwd status, unknown, reload, stop and neighbours, for this user only (default: none)",
     )
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
     parser.set_defaults(run=run)

@@ -10,6 +10,7 @@ import tomli_w
 
 from gfwd.config.keys import all_keys
 from gfwd.config.model import Config
+from gfwd.rules.model import Rule
 
 
 def canonical_text(config: Config) -> str:
@@ -23,6 +24,12 @@ def canonical_text(config: Config) -> str:
     else:
         held["ports"] = {"in": config.inputs, "out": config.outputs}
     return tomli_w.dumps(_without_nothing(keys.dump(held)))
+
+
+def rule_table(rule: Rule) -> str:
+    """One rule as a [[rule]] table of its own; its collectors are written as it calls them."""
+    (table,) = all_keys().dump({"rule": [rule]})["rule"]
+    return "[[rule]]\n" + tomli_w.dumps(_without_nothing(table))
 
 
 def _without_nothing(value: Any) -> Any:

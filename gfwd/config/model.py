@@ -26,7 +26,7 @@ class Config:
     neighbours that are not to be asked for. cpus: one for each worker, or none. collectors, groups: those that have a
     name; in the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
     watch: whether a change of a file is taken without being told. lines: of the file, in which those with a name stand;
-    what it means does not hang on them.
+    what it means does not hang on them. has_tables: the rules are [[rule]] tables of it.
     """
 
     path: str
@@ -44,6 +44,7 @@ class Config:
     collectors: Mapping[str, Collector] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    has_tables: bool = field(default=False, compare=False)
 
     def files(self) -> frozenset[str]:
         """The files that say all this."""

@@ -69,9 +69,12 @@ def _config(path: str, loaded: dict[str, Any], ruleset: RuleSet, lines: Mapping[
     ports = loaded.pop("ports")
     inputs, outputs = ((*ports.get(way, ()), *ports.get("both", ())) for way in ("in", "out"))
     loaded.setdefault("workers", len(loaded.get("cpus", ())) or 1)
+    has_tables = "rule" in loaded
     for key in ("rules", "rule", "apply"):  # which `ruleset` is made of
         loaded.pop(key, None)
-    return Config(path=path, rules=ruleset, inputs=inputs, outputs=outputs, lines=lines, **loaded)
+    return Config(
+        path=path, rules=ruleset, inputs=inputs, outputs=outputs, lines=lines, has_tables=has_tables, **loaded
+    )
 
 
 def _meaning(data: Mapping[str, Any], key: str) -> Any:

@@ -21,6 +21,7 @@ from gfwd.daemon.probe.prober import Prober
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
 from gfwd.daemon.service import Render, Service, setting_of, tell_of
+from gfwd.daemon.unknown import UnknownExporters
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
@@ -88,7 +89,8 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         workers = _workers(core, ports, config)
         forwarder = Forwarder(kernel, core, ports, workers, log.say, prober)
         forwarder.take(setting, fresh.space)
-        service = Service(forwarder, config, around.reader, lambda its: _own(kernel, its), log, around.render)
+        unknown = UnknownExporters(core)
+        service = Service(forwarder, unknown, config, around.reader, lambda its: _own(kernel, its), log, around.render)
         with (
             Control(Path(config.control), service.asked) if config.control else nullcontext() as control,
             KeepUp(ports, log.say),

@@ -4,7 +4,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfwd import __version__
 from gfwd.config.model import Config
@@ -16,6 +16,7 @@ from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.log.writer import Log
 from gfwd.daemon.reload import Fresh, Reader
 from gfwd.daemon.report import Report
+from gfwd.daemon.unknown import SORTS, UnknownExporters
 from gfwd.daemon.watch import Watch
 from gfwd.daemon.workers import Threads
 from gfwd.errors import GfwdError, Problem, UsageError
@@ -25,6 +26,8 @@ from gfwd.rules.model import Prefix
 
 _COMPLAINTS_S = 10.0
 _REMARKS = 20
+_LONGEST_S = 1e12  # nobody looks back further
+_NOT_KNOWN = "error: this gfwd does not know what is asked; it may be of another version"
 
 Own = Callable[[Config], tuple[Prefix, ...]]
 """The addresses that are ours, as they are now."""
@@ -61,9 +64,16 @@ class Service:
     """config: what it does now. own: see Own. log: whatever the operator should know. render: see Render."""
 
     def __init__(
-        self, forwarder: Forwarder, config: Config, reader: Reader, own: Own, log: Log, render: Render
+        self,
+        forwarder: Forwarder,
+        unknown: UnknownExporters,
+        config: Config,
+        reader: Reader,
+        own: Own,
+        log: Log,
+        render: Render,
     ) -> None:
-        self._forwarder, self._config, self._reader, self._own = forwarder, config, reader, own
+        self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
         self._log, self._say, self._render = log, log.say, render
         self._started = time.monotonic()
         self._is_over = False
@@ -138,13 +148,28 @@ class Service:
         elif do == "ways":
             ways, health = self._forwarder.ways(), self._forwarder.health()
             reply({"ways": [way._asdict() for way in ways], "health": [one._asdict() for one in health]})
+        elif do == "unknown":
+            reply(self._unknown_as_asked(question))
         elif do == "reload":
             self._ask_for_reload(_Asker(reply, is_dry=bool(question.get("dry_run"))))
         elif do == "stop":
             self._is_over = True
             reply("stopping")
         else:
-            reply(GfwdError("error: this gfwd does not know what is asked; it may be of another version"))
+            reply(GfwdError(_NOT_KNOWN))
+
+    def _unknown_as_asked(self, question: Question) -> Any:
+        sort, since = question.get("sort", SORTS[0]), question.get("since")
+        is_time = isinstance(since, int | float) and 0 <= since <= _LONGEST_S
+        if sort not in SORTS or not (since is None or is_time):
+            return GfwdError(_NOT_KNOWN)
+        return self._unknown.answer(
+            self._config,
+            lambda: self._forwarder.report().ledger.rules,
+            sort=sort,
+            since=since,
+            with_rules=bool(question.get("suggest")),
+        )
 
     def _about(self) -> dict[str, object]:
         seconds = round(time.monotonic() - self._started)

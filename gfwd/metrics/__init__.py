@@ -3,5 +3,7 @@
 ledger.py  the two ledgers, with collectors and rules by name
 slots.py   which counter of the core counts what, while rules come and go
 table.py   the ledgers as tables for people
+unknown.py who sends what no rule wants, over all workers, and how much of it
+guess.py   a datagram's first bytes → its protocol and version
 words.py   numbers in sentences
 """

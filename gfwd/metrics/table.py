@@ -58,9 +58,12 @@ def _rules(ledger: Ledger) -> str:
     return table_text(("rule", "datagrams", "bytes", "text"), rows) + more
 
 
-def table_text(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; integers get their thousands parted, and stand to the right like all numbers."""
-    return tabulate(rows, headers=headers, tablefmt="simple", intfmt=",")
+def table_text(headers: Sequence[str], rows: Sequence[Sequence[object]], *, texts: Sequence[int] = ()) -> str:
+    """A table; integers get their thousands parted, and stand to the right like all numbers.
+
+    texts: the columns, from 0, whose numbers are names, as a port's is.
+    """
+    return tabulate(rows, headers=headers, tablefmt="simple", intfmt=",", disable_numparse=[*texts] or False)
 
 
 def figures_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -61,6 +61,7 @@ check_limits(const struct fw_limits *l, char *error)
 		{ "flows", l->flows, 1, 1 << 24 },
 		{ "frame_bytes", l->frame_bytes, 64, 65536 },
 		{ "ring_slots", l->ring_slots, 1, 1 << 20 },
+		{ "unknown", l->unknown, 1, 1 << 20 },
 	};
 
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

@@ -67,6 +67,7 @@ class Limits:
     rules, collectors: counter slots. neighbours: slots, each with room for WAITING_MAX waiting copies per worker.
     exporters: counted apart, per worker; the rest under "other". flows: places in the match cache, per worker.
     frame_bytes: longest frame that can wait, or be punted, tapped or injected. ring_slots: records in each such ring.
+    unknown: sources without a rule that are told apart, per worker; the rest is added up.
     """
 
     rules: int
@@ -76,6 +77,7 @@ class Limits:
     flows: int = 65_536
     frame_bytes: int = 2_048
     ring_slots: int = 1_024
+    unknown: int = 1_024
 
 
 class FrameLedger(NamedTuple):
@@ -125,6 +127,25 @@ class Exporter(NamedTuple):
     address: bytes
     packets: int
     bytes: int
+
+
+class Unknown(NamedTuple):
+    """Datagrams of ours from one source to one port that no rule wants; see struct fw_unknown.
+
+    first, last: ns since 1970. source_port, length, payload: of the last datagram: where it came from, the bytes of its
+    payload, and as many of them as are kept. family 0 and an empty address: all that are not told apart.
+    """
+
+    family: int
+    address: bytes
+    port: int
+    source_port: int
+    length: int
+    payload: bytes
+    packets: int
+    bytes: int
+    first: int
+    last: int
 
 
 class Record(NamedTuple):
@@ -228,6 +249,7 @@ class Core(AbstractContextManager["Core"]):
                 "flows": limits.flows,
                 "frame_bytes": limits.frame_bytes,
                 "ring_slots": limits.ring_slots,
+                "unknown": limits.unknown,
                 "seeds": seeds or [int.from_bytes(os.urandom(8)) for _ in range(2)],
             },
         )
@@ -412,6 +434,12 @@ class Core(AbstractContextManager["Core"]):
         n = min(room, lib.fw_read_exporters(self._core, s, room))
         return [_exporter(s[i]) for i in range(n)]
 
+    def unknown(self) -> list[Unknown]:
+        """Whose datagrams no rule wants. One that two workers saw stands there twice."""
+        room = lib.fw_read_unknown(self._core, ffi.NULL, 0)
+        s = ffi.new("struct fw_unknown[]", room)
+        return [_unknown(s[i]) for i in range(lib.fw_read_unknown(self._core, s, room))]
+
     def work(self) -> Work:
         """What the workers did besides; see struct fw_work."""
         s = ffi.new("struct fw_work *")
@@ -549,6 +577,23 @@ def _number(n: int, error: Any, path: str | os.PathLike[str] | None = None) -> i
     return int(n)
 
 
+_ADDRESS_BYTES = {0: 0, 4: 4, 6: 16}
+
+
 def _exporter(e: Any) -> Exporter:
-    length = {0: 0, 4: 4, 6: 16}[e.family]
-    return Exporter(int(e.family), bytes(e.address[0:length]), int(e.packets), int(e.bytes))
+    return Exporter(int(e.family), bytes(e.address[0 : _ADDRESS_BYTES[e.family]]), int(e.packets), int(e.bytes))
+
+
+def _unknown(e: Any) -> Unknown:
+    return Unknown(
+        family=int(e.family),
+        address=bytes(e.address[0 : _ADDRESS_BYTES[e.family]]),
+        port=int(e.port),
+        source_port=int(e.source_port),
+        packets=int(e.packets),
+        bytes=int(e.bytes),
+        first=int(e.first),
+        last=int(e.last),
+        length=int(e.length),
+        payload=bytes(e.payload[0 : min(e.length, lib.FW_UNKNOWN_PAYLOAD)]),
+    )

@@ -144,3 +144,13 @@ fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n)
 		total += match_read_exporters(&w->matcher, list + (total < n ? total : n), total < n ? n - total : 0);
 	return total;
 }
+
+uint32_t
+fw_read_unknown(struct fw_core *core, struct fw_unknown *list, uint32_t n)
+{
+	uint32_t total = 0;
+
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		total += list == NULL ? unknown_room(&w->unknown) : unknown_read(&w->unknown, list + total, n - total);
+	return total;
+}

@@ -14,6 +14,7 @@ enum {
 	FW_SHARES = 4096,		/* parts that exporters and flows are divided into, for balancing */
 	FW_PORTS_MAX = 64,		/* also the most rings that a worker reads */
 	FW_XDP_HEADROOM = 256,		/* AF_XDP: what a buffer holds before a frame (XDP_PACKET_HEADROOM) */
+	FW_UNKNOWN_PAYLOAD = 24,	/* kept of a datagram that no rule wants */
 	FW_ERROR_BYTES = 512
 };
 
@@ -263,6 +264,21 @@ struct fw_exporter {
 	uint64_t bytes;
 };
 
+/* A source of datagrams of ours that no rule wants. */
+struct fw_unknown {
+	uint8_t address[16];
+	uint32_t family;		/* 4 or 6; 0: all that are not told apart, of one worker: packets and bytes say something */
+	uint16_t port;			/* that it sends to */
+	uint16_t source_port;		/* of the last datagram */
+	uint64_t packets;
+	uint64_t bytes;			/* of the frames as they came in, without CRC */
+	uint64_t first;			/* ns since 1970: the frame's stamp, or the clock */
+	uint64_t last;
+	uint32_t length;		/* of the last datagram's payload … */
+	uint32_t unused;
+	uint8_t payload[FW_UNKNOWN_PAYLOAD];	/* … and how it begins; behind its end 0 */
+};
+
 /* ---- frames between the core and Python ---- */
 
 /* The head of a record in a punt, tap or inject ring; the frame follows. */
@@ -284,7 +300,7 @@ struct fw_limits {
 	uint32_t flows;			/* places in the match cache, per worker */
 	uint32_t frame_bytes;		/* longest frame that can wait, or be punted, tapped, injected */
 	uint32_t ring_slots;		/* records in each punt, tap and inject ring */
-	uint32_t unused;
+	uint32_t unknown;		/* sources without a rule that are told apart, per worker; rounded up */
 	uint64_t seeds[2];		/* random: keep outsiders from choosing colliding addresses */
 };
 
@@ -402,6 +418,11 @@ void fw_read_collectors(struct fw_core *core, struct fw_copy_ledger *sum, uint32
 void fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n);
 /* Fills at most n; returns how many there are. An exporter that two workers saw stands there twice. */
 uint32_t fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n);
+/*
+ * Fills at most n; returns how many; list NULL: how many there is room for. Of every worker first what it does not tell apart;
+ * a source that two workers saw stands there twice.
+ */
+uint32_t fw_read_unknown(struct fw_core *core, struct fw_unknown *list, uint32_t n);
 
 /* ---- measuring ---- */
 

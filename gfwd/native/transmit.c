@@ -404,6 +404,8 @@ transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 		fate = forward_one(b, i, rule);
 	} else if (fate == FW_DROP_NO_RULE || fate == FW_DROP_LOOP) {
 		count_exporter(b, i, b->frames[i].len);
+		if (fate == FW_DROP_NO_RULE)
+			unknown_count(b->tx->unknown, &b->frames[i], p, clock_of(&b->tx->clock, &b->frames[i]));
 		if (unlikely(b->plan->tap_every != 0))
 			tap(b, i);
 	} else if (fate == FW_PUNT) {

@@ -11,11 +11,13 @@
 #include "neigh.h"
 #include "ring.h"
 #include "stats.h"
+#include "unknown.h"
 
 struct fw_transmitter {
 	const uint64_t *neighbours;	/* the core's slots */
 	uint64_t *collector_paces;	/* the core's, by counter slot: see pace.h */
 	struct fw_matcher *matcher;	/* what is known of exporters */
+	struct fw_unknowns *unknown;	/* the worker's */
 	struct fw_egress *egress[FW_PORTS_MAX];	/* by port number; NULL: this worker has no TX queue there */
 	uint32_t n_ports;
 	struct fw_waiting waiting;

@@ -331,7 +331,7 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->tx.turns = calloc(limits->collectors, sizeof *w->tx.turns);
 	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
 	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
-	    !waiting_init(&w->tx.waiting, limits) || w->tx.turns == NULL ||
+	    !unknown_init(&w->unknown, limits) || !waiting_init(&w->tx.waiting, limits) || w->tx.turns == NULL ||
 	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->inject, limits->ring_slots, limits->frame_bytes)) {
@@ -339,6 +339,7 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 		return NULL;
 	}
 	w->tx.punt_bell = w->bell[1];
+	w->tx.unknown = &w->unknown;
 	return w;
 }
 
@@ -356,6 +357,7 @@ worker_free(struct fw_worker *w)
 	close_pipe(w->bell);
 	match_free(&w->matcher);
 	stats_free(&w->stats);
+	unknown_free(&w->unknown);
 	waiting_free(&w->tx.waiting);
 	free(w->tx.turns);
 	ring_free(&w->tx.punt);

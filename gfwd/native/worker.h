@@ -22,6 +22,7 @@ struct fw_worker {
 	_Alignas(FW_CACHE_LINE) struct fw_matcher matcher;
 	struct fw_transmitter tx;
 	struct fw_stats stats;
+	struct fw_unknowns unknown;
 	struct fw_ring inject;
 	struct fw_queue *rx[FW_PORTS_MAX];
 	unsigned n_rx;

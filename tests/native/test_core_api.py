@@ -103,7 +103,7 @@ def running(worker: Worker) -> Iterator[list[RunEnd]]:
 
 
 @pytest.mark.parametrize(
-    "field", ["rules", "collectors", "neighbours", "exporters", "flows", "frame_bytes", "ring_slots"]
+    "field", ["rules", "collectors", "neighbours", "exporters", "flows", "frame_bytes", "ring_slots", "unknown"]
 )
 @pytest.mark.parametrize("value", [0, (1 << 24) + 1, 0xFFFFFFFF])
 def test_limits_have_bounds(field: str, value: int) -> None:

@@ -65,3 +65,7 @@ def test_no_plan_leads_outside(seed: int, harness: Built, tmp_path: Path) -> Non
     plan = tmp_path / "plan"
     plan.write_bytes(plan_of(world_of(Random(f"plans {seed}"), 40)).plan)
     harness("plans")(plan, "4000")
+
+
+def test_unknown_sources_are_kept_and_read_whole(harness: Built) -> None:
+    harness("unknown")()

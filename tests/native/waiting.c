@@ -33,7 +33,7 @@ keep(struct fw_waiting *w, uint8_t mark, uint32_t len)
 static bool
 add(struct fw_waiting *w, uint32_t frame, uint32_t slot, uint32_t mark)
 {
-	return waiting_add(w, frame, &(struct fw_plan_target){ .neighbour = slot, .collector = mark });
+	return waiting_add(w, frame, &(struct fw_plan_target){ .neighbour = slot, .collector = mark }, NULL);
 }
 
 static void

@@ -1,0 +1,252 @@
+#include <sched.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "unknown.h"
+
+enum { UDP_LENGTH = 4 };
+
+/* ---- finding a place ---- */
+
+/* As in match.c: outsiders know neither factor, and cannot choose addresses that meet. */
+static uint32_t
+hash(const uint64_t *seeds, const struct fw_key *key)
+{
+	unsigned __int128 product = (unsigned __int128)(key->src_lo ^ seeds[0]) * (key->src_hi ^ key->rest ^ seeds[1]);
+
+	return (uint32_t)(product >> 64) ^ (uint32_t)(product >> 32);
+}
+
+/* The place that has the key; UNKNOWN_WAYS: none has. */
+static unsigned
+find(const struct unknown_set *set, const struct unknown_entry *entries, uint32_t tag, const struct fw_key *key)
+{
+	unsigned way = 0;
+
+	for (; way < UNKNOWN_WAYS; way++) {
+		const struct fw_key *its = &entries[way].key;
+
+		if (set->tags[way] == tag && its->src_lo == key->src_lo && its->rest == key->rest && its->src_hi == key->src_hi)
+			break;
+	}
+	return way;
+}
+
+static bool
+is_stale(const struct unknown_entry *e, uint64_t now)
+{
+	return now > e->last && now - e->last > UNKNOWN_STALE_NS;
+}
+
+/* The place for one that is new; UNKNOWN_WAYS: those that repeat have all of them. */
+static unsigned
+choose(struct unknown_set *set, const struct unknown_entry *entries, uint64_t now)
+{
+	unsigned way;
+
+	for (unsigned i = 0; i < UNKNOWN_WAYS; i++) {
+		way = (set->turn + i) % UNKNOWN_WAYS;
+		if ((set->kept >> way & 1) == 0) {
+			set->turn = way + 1;
+			return way;
+		}
+	}
+	/* One look for each that is new, so that a flood costs no more here than anywhere. */
+	way = set->turn++ % UNKNOWN_WAYS;
+	return is_stale(&entries[way], now) ? way : UNKNOWN_WAYS;
+}
+
+/* ---- writing an entry ---- */
+
+static void
+put(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/* A counter that nothing else is read with. */
+static void
+add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static void
+count_others(struct fw_unknowns *u, uint64_t packets, uint64_t bytes)
+{
+	add(&u->others.packets, packets);
+	add(&u->others.bytes, bytes);
+}
+
+static void
+put_payload(struct unknown_entry *e, const uint8_t *udp)
+{
+	uint32_t length = get16(udp + UDP_LENGTH) - UDP_BYTES;
+	uint64_t words[UNKNOWN_PAYLOAD_WORDS] = { 0 };
+
+	memcpy(words, udp + UDP_BYTES, length < FW_UNKNOWN_PAYLOAD ? length : FW_UNKNOWN_PAYLOAD);
+	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
+		put(&e->payload[i], words[i]);
+	put(&e->sent, (uint64_t)get16(udp) << 32 | length);
+}
+
+void
+unknown_count(struct fw_unknowns *u, const struct fw_frame *frame, const struct fw_packet *p, uint64_t now)
+{
+	const struct fw_key key = { p->key.src_hi, p->key.src_lo, key_rest(0, key_dport(&p->key), 0, key_family(&p->key)) };
+	uint32_t h = hash(u->seeds, &key), tag = h | 1;
+	struct unknown_set *set = &u->sets[h & u->set_mask];
+	struct unknown_entry *entries = &u->entries[(h & u->set_mask) * UNKNOWN_WAYS];
+	unsigned way = find(set, entries, tag, &key);
+	bool is_new = way == UNKNOWN_WAYS;
+	struct unknown_entry *e;
+
+	if (is_new)
+		way = choose(set, entries, now);
+	if (way == UNKNOWN_WAYS) {
+		count_others(u, 1, frame->len);
+		return;
+	}
+	e = &entries[way];
+	/* Only this thread writes it, so it may read it as any other memory. */
+	__atomic_store_n(&e->version, e->version + 1, __ATOMIC_RELAXED);
+	if (is_new) {
+		count_others(u, e->packets, e->bytes);
+		set->tags[way] = tag;
+		set->kept &= ~(1U << way);
+		put(&e->key.src_hi, key.src_hi);
+		put(&e->key.src_lo, key.src_lo);
+		put(&e->key.rest, key.rest);
+		put(&e->first, now);
+	} else {
+		set->kept |= 1U << way;
+	}
+	put(&e->packets, is_new ? 1 : e->packets + 1);
+	put(&e->bytes, is_new ? frame->len : e->bytes + frame->len);
+	put(&e->last, now);
+	put_payload(e, frame->data + p->udp);
+	put(&e->version, e->version + 1);
+}
+
+/* ---- reading, from another thread ---- */
+
+/* A worker may be put to sleep by the kernel while it writes; a reader does not wait for that. */
+#define TRIES 100
+
+static uint64_t
+get(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static void
+write_address(uint8_t *to, const struct fw_key *key)
+{
+	unsigned bytes = key_family(key) == 6 ? 16 : 4;
+
+	for (unsigned i = 0; i < bytes; i++) {
+		unsigned from_end = bytes - 1 - i;
+
+		to[i] = (uint8_t)((from_end < 8 ? key->src_lo : key->src_hi) >> from_end % 8 * 8);
+	}
+}
+
+/* What the entry holds now, or, where it is being written meanwhile, anything. */
+static void
+read_words(const struct unknown_entry *e, struct fw_unknown *to)
+{
+	const struct fw_key key = { get(&e->key.src_hi), get(&e->key.src_lo), get(&e->key.rest) };
+	uint64_t sent = get(&e->sent), words[UNKNOWN_PAYLOAD_WORDS];
+
+	*to = (struct fw_unknown){
+		.family = key_family(&key),
+		.port = key_dport(&key),
+		.source_port = (uint16_t)(sent >> 32),
+		.packets = get(&e->packets),
+		.bytes = get(&e->bytes),
+		.first = get(&e->first),
+		.last = get(&e->last),
+		.length = (uint32_t)sent,
+	};
+	write_address(to->address, &key);
+	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
+		words[i] = get(&e->payload[i]);
+	memcpy(to->payload, words, sizeof to->payload);
+}
+
+/* False: there is nothing, or it was written at every look. */
+static bool
+read_entry(const struct unknown_entry *e, struct fw_unknown *to)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint64_t version = get(&e->version);
+
+		if (version == 0)
+			return false;
+		if (version % 2 == 0) {
+			read_words(e, to);
+			if (__atomic_load_n(&e->version, __ATOMIC_RELAXED) == version)
+				return true;
+		}
+		sched_yield();
+	}
+	return false;
+}
+
+uint32_t
+unknown_room(const struct fw_unknowns *u)
+{
+	return (u->set_mask + 1) * UNKNOWN_WAYS + 1;
+}
+
+uint32_t
+unknown_read(const struct fw_unknowns *u, struct fw_unknown *list, uint32_t n)
+{
+	uint32_t places = unknown_room(u) - 1, filled = 0;
+
+	if (n == 0)
+		return 0;
+	list[filled++] = (struct fw_unknown){
+		.packets = __atomic_load_n(&u->others.packets, __ATOMIC_RELAXED),
+		.bytes = __atomic_load_n(&u->others.bytes, __ATOMIC_RELAXED),
+	};
+	for (uint32_t i = 0; i < places && filled < n; i++)
+		if (read_entry(&u->entries[i], &list[filled]))
+			filled++;
+	return filled;
+}
+
+/* ---- life ---- */
+
+static void *
+zeroed(size_t n, size_t bytes)
+{
+	void *p = aligned_alloc(FW_CACHE_LINE, n * bytes);
+
+	if (p != NULL)
+		memset(p, 0, n * bytes);
+	return p;
+}
+
+bool
+unknown_init(struct fw_unknowns *u, const struct fw_limits *limits)
+{
+	size_t sets = 1;
+
+	_Static_assert(FW_UNKNOWN_PAYLOAD % 8 == 0, "a payload's beginning is written in words");
+	while (sets * UNKNOWN_WAYS < limits->unknown)
+		sets *= 2;
+	u->set_mask = (uint32_t)sets - 1;
+	u->seeds[0] = limits->seeds[0];
+	u->seeds[1] = limits->seeds[1];
+	u->sets = zeroed(sets, sizeof *u->sets);
+	u->entries = zeroed(sets * UNKNOWN_WAYS, sizeof *u->entries);
+	return u->sets != NULL && u->entries != NULL;
+}
+
+void
+unknown_free(struct fw_unknowns *u)
+{
+	free(u->sets);
+	free(u->entries);
+}
