@@ -18,7 +18,7 @@ from tests.e2e.live import Live, Site, wait_until
 
 pytestmark = pytest.mark.usefixtures("live_network")
 
-GFWD = [sys.executable, "-m", "tests.e2e.with_checks"]
+GFWD = [sys.executable, "-m", "gfwd"]
 QUICK = "interval = 1\nrise = 2\nfall = 3\n"
 HEAD = """control = "{control}"
 [ports]
