@@ -59,6 +59,7 @@ def _asked(arguments: argparse.Namespace) -> "Asked":
             ports=_wanted(config.inputs, config.outputs),
             own=config.own,
             fixed=frozenset(config.macs),
+            gateways=config.gateways,
             workers=config.workers,
             cpus=config.cpus,
         )

@@ -15,9 +15,12 @@ from gfwd.config.collector_keys import collectors_field, groups_field
 from gfwd.config.collectors import NOTHING_KNOWN, Known
 from gfwd.config.exporter_keys import exporter_keys
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
-from gfwd.config.model import LogSetting
+from gfwd.config.model import USUAL_SIZES, LogSetting, Sizes
 from gfwd.config.rule_keys import APPLY, rule_keys
-from gfwd.rules.fields import quote
+from gfwd.rules.fields import parse_prefix, quote
+
+SIZE_MOST: Final = 1 << 24
+"""What the core's tables can hold."""
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
 
@@ -69,6 +72,26 @@ def _ports() -> Schema:
             "in": Several(name, example='["xdp:eth0"]', says="Ports that exporters send to."),
             "out": Several(name, example='["xdp:eth1"]', says="Ports that lead to collectors."),
             "both": Several(name, example='["xdp:eth0"]', says="Ports that are both."),
+        }
+    )()
+
+
+class _Limits(Group):
+    @post_load
+    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
+        return loaded if partial else Sizes(**loaded)
+
+
+def _limits() -> Schema:
+    says = {
+        "exporters": "Exporters that are counted, and limited, each by itself; all others are one.",
+        "flows": "Pairs of exporter and port for which the rule is remembered; others are looked up each time.",
+        "unknown": "Exporters that no rule wants, for gfwd unknown.",
+    }
+    return _Limits.from_dict(
+        {
+            key: Number(1, SIZE_MOST, example=str(usual), says=f"{says[key]} Default: {usual}.")
+            for key, usual in USUAL_SIZES._asdict().items()
         }
     )()
 
@@ -142,6 +165,18 @@ class _Whole(Group):
         says="The MAC of each neighbour (a collector, or the gateway before it) that is not asked for it.",
     )
 
+    gateways = Named(
+        Text(parse_prefix, example='"198.51.100.0/24"'),
+        Text(values.address, example='"192.0.2.254"'),
+        example='[gateways] with "198.51.100.0/24" = "192.0.2.254"',
+        says="The gateway before collectors of a prefix. Default: as the host's routes say.",
+    )
+    limits = Table(
+        _limits(),
+        attribute="sizes",
+        example="[limits] with exporters = 65536",
+        says="How much each worker keeps.",
+    )
     exporters = Table(
         exporter_keys(),
         example='[exporters] with deny = ["10.9.0.0/16"]',

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from gfwd.config.port_name import PortName
 from gfwd.rules.model import Address, Collector, Group, Ports, Prefix, RuleSet
@@ -17,13 +17,27 @@ class LogSetting:
     level: Literal["info", "warning", "error"] = "info"
 
 
+class Sizes(NamedTuple):
+    """Of what each worker keeps. exporters: counted each by itself. flows: remembered pairs of exporter and port.
+    unknown: exporters that no rule wants.
+    """
+
+    exporters: int = 65_536
+    flows: int = 65_536
+    unknown: int = 1_024
+
+
+USUAL_SIZES: Final = Sizes()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What to forward, from where to where, and by how many workers.
 
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
-    neighbours that are not to be asked for. cpus: one for each worker, or none. collectors, groups: those that have a
+    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. sizes: of the core's
+    tables. cpus: one for each worker, or none. collectors, groups: those that have a
     name; in the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
     watch: whether a change of a file is taken without being told. lines: of the file, in which those with a name stand;
     what it means does not hang on them. has_tables: the rules are [[rule]] tables of it.
@@ -36,6 +50,8 @@ class Config:
     own: tuple[Prefix, ...] | None = None
     listen: Ports | None = None
     macs: Mapping[Address, bytes] = field(default_factory=dict)
+    gateways: Mapping[Prefix, Address] = field(default_factory=dict)
+    sizes: Sizes = USUAL_SIZES
     workers: int = 1
     cpus: tuple[int, ...] = ()
     control: str | None = None

@@ -38,7 +38,7 @@ class Setting:
     """What is to be forwarded where.
 
     own: destination addresses that are ours. addresses: those of each collector. macs: of neighbours that are not to be
-    asked for.
+    asked for. gateways: before prefixes that collectors are in.
     """
 
     rules: RuleSet
@@ -46,6 +46,7 @@ class Setting:
     listen: Ports
     addresses: Mapping[Collector, tuple[Address, ...]]
     macs: Mapping[Address, bytes]
+    gateways: Mapping[Prefix, Address]
 
     def destinations(self) -> dict[Address, list[Collector]]:
         """Each address of a collector, and the collectors that have it."""
@@ -124,7 +125,7 @@ class Forwarder:
         self._askers = {port.number: self._asker(port, setting.own) for port in self._ports}
         self._neighbours.follow_wires(asker for asker in self._askers.values() if isinstance(asker, WireAsker))
         destinations = setting.destinations()
-        found = self._ways.find(destinations, setting.macs)
+        found = self._ways.find(destinations, setting.macs, setting.gateways)
         self._enter(
             _Course(
                 setting=setting,
@@ -146,7 +147,7 @@ class Forwarder:
         self._followed = time.monotonic()
         self._to_follow = self._followed + _ROUTES_S  # once more, where this fails
         course = self._now()
-        found = self._ways.find(course.destinations, course.setting.macs)
+        found = self._ways.find(course.destinations, course.setting.macs, course.setting.gateways)
         if found != course.found:
             self._enter(replace(course, found=found))
         self._to_follow = None

@@ -109,6 +109,7 @@ def _limits(fresh: Fresh, setting: Setting) -> Limits:
         rules=2 * len(fresh.space.ranked) + _ROOM_FOR_RULES,
         collectors=2 * len(setting.addresses) + _ROOM_FOR_COLLECTORS,
         neighbours=2 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS,
+        **fresh.config.sizes._asdict(),
     )
 
 

@@ -39,7 +39,14 @@ def setting_of(fresh: Fresh, own: tuple[Prefix, ...]) -> Setting:
     """Raises UsageError where it cannot be."""
     config = fresh.config
     names.refuse_own(config.rules.path, own, fresh.addresses)
-    return Setting(rules=config.rules, own=own, listen=fresh.listen, addresses=fresh.addresses, macs=config.macs)
+    return Setting(
+        rules=config.rules,
+        own=own,
+        listen=fresh.listen,
+        addresses=fresh.addresses,
+        macs=config.macs,
+        gateways=config.gateways,
+    )
 
 
 def tell_of(remarks: Sequence[Problem], say: Say) -> None:
@@ -251,6 +258,7 @@ def _refuse_change(before: Config, after: Config) -> None:
         "the ports": (before.inputs, before.outputs) != (after.inputs, after.outputs),
         "the workers": (before.workers, before.cpus) != (after.workers, after.cpus),
         "the control socket": before.control != after.control,
+        "the limits": before.sizes != after.sizes,
     }
     changed = [what for what, has_changed in fixed.items() if has_changed]
     if changed:

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 from gfwd.daemon.ports import Port
 from gfwd.errors import GfwdError
-from gfwd.l2.routes import Route, next_hop
+from gfwd.l2.routes import Route, gateway_for, next_hop
 from gfwd.plan.blueprint import Hop
-from gfwd.rules.model import Address
+from gfwd.rules.model import Address, Prefix
 
 _KEPT_S = 5.0
 
@@ -48,12 +48,17 @@ class Ways:
         self.slots: dict[NextHop, int] = {}
         self._unused: dict[NextHop, float] = {}  # since when
 
-    def find(self, destinations: Iterable[Address], fixed: Collection[Address]) -> dict[Address, Hop | None]:
+    def find(
+        self, destinations: Iterable[Address], fixed: Collection[Address], gateways: Mapping[Prefix, Address]
+    ) -> dict[Address, Hop | None]:
         """The way to each; None: no route leaves by a port of ours. Raises GfwdError where slots run out.
 
-        fixed: neighbours whose MACs are named, so that nobody need ask for them.
+        fixed: neighbours whose MACs are named, so that nobody need ask for them. gateways: go before the host's routes.
         """
-        return {destination: self._way(destination, fixed) for destination in destinations}
+        return {
+            destination: self._way(destination, gateway_for(destination, gateways) or destination, fixed)
+            for destination in destinations
+        }
 
     def release(self, found: Mapping[Address, Hop | None], now: float) -> list[int]:
         """Give back the slots that have been on none of these ways for a while: what waits for such a neighbour may
@@ -71,8 +76,9 @@ class Ways:
         """When `release` has something to give back; None: never, as it stands."""
         return min(self._unused.values()) + _KEPT_S if self._unused else None
 
-    def _way(self, destination: Address, fixed: Collection[Address]) -> Hop | None:
-        hop = self._next_hop(destination, fixed)
+    def _way(self, destination: Address, goal: Address, fixed: Collection[Address]) -> Hop | None:
+        """goal: what the next hop leads to."""
+        hop = self._next_hop(goal, fixed)
         if hop is None:
             return None
         slot = self.slots.get(hop)

@@ -1,6 +1,6 @@
 """Routes, and the next hop that they give an address: the longest prefix wins, then the lowest metric."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gfwd.rules.model import ADDRESS_BITS, Address, Prefix
@@ -23,6 +23,13 @@ class NextHop(NamedTuple):
 
     interface: int
     address: Address
+
+
+def gateway_for(destination: Address, gateways: Mapping[Prefix, Address]) -> Address | None:
+    """The gateway that is named for the longest prefix around the destination; None: none is."""
+    host = Prefix(destination.family, destination.value, ADDRESS_BITS[destination.family])
+    named = [prefix for prefix in gateways if prefix.holds(host)]
+    return gateways[max(named, key=lambda prefix: prefix.length)] if named else None
 
 
 def next_hop(routes: Iterable[Route], destination: Address, interfaces: Collection[int]) -> NextHop | None:

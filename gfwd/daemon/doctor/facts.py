@@ -19,13 +19,14 @@ from gfwd.rules.model import Address, Collector, Prefix, RuleSet
 class Asked:
     """What gfwd is to do here; without ports, nothing in particular. own: None: the addresses that the inputs have.
 
-    fixed: addresses of neighbours whose MACs the operator names.
+    fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes.
     """
 
     rules: RuleSet | None = None
     ports: tuple[Wanted, ...] = ()
     own: tuple[Prefix, ...] | None = None
     fixed: frozenset[Address] = frozenset()
+    gateways: Mapping[Prefix, Address] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
 

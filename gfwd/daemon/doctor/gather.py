@@ -130,7 +130,7 @@ def _ways(
         if one.name.interface is None or one.name.interface in interfaces
     ]
     ways = Ways(kernel, ports, len(destinations))
-    found = ways.find(destinations, asked.fixed)
+    found = ways.find(destinations, asked.fixed, asked.gateways)
     hops = {slot: hop for hop, slot in ways.slots.items()}
     return {address: None if hop is None else hops[hop.neighbour] for address, hop in found.items()}
 

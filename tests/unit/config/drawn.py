@@ -6,7 +6,7 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from gfwd.config.model import Config, LogSetting
+from gfwd.config.model import Config, LogSetting, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
@@ -181,6 +181,8 @@ def configurations(draw: st.DrawFn) -> Config:
         macs=draw(
             st.dictionaries(addresses(), st.binary(min_size=6, max_size=6).filter(lambda octets: not octets[0] & 1))
         ),
+        gateways=draw(st.dictionaries(prefixes(), addresses(), max_size=3)),
+        sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3)),
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,
         control=draw(st.none() | st.just("/var/run/gfwd/control")),

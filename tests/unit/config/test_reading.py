@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfwd.config.canonical import canonical_text
-from gfwd.config.model import Config, LogSetting
+from gfwd.config.model import Config, LogSetting, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.config.reading import load, parse
 from gfwd.errors import ConfigError
@@ -62,6 +62,7 @@ def test_the_sample() -> None:
     more = parse(text, "sample")
     assert more.own and more.listen and more.macs and more.watch and more.cpus == (2, 3)
     assert more.log == LogSetting(format="json", to="syslog", level="warning")
+    assert more.gateways and more.sizes == Sizes()
     assert more.groups.keys() == {"farm"} and more.rules.exporters.limits
     assert more.rules.rules[0].excepted and more.rules.rules[0].applies_always
     options = more.collectors["flow"].options
