@@ -18,6 +18,7 @@ from itertools import accumulate
 from random import Random
 from typing import Literal, NamedTuple, TypeVar
 
+from tests.flows import flow_payload
 from tests.oracle.twin import Prefix, TwinConfig, TwinPort, TwinRule, TwinTarget
 
 T = TypeVar("T")
@@ -219,6 +220,11 @@ class Collector:
     neighbour: int  # index into RuleSet.neighbours
 
     @property
+    def is_name(self) -> bool:
+        """Whether DNS is asked for it."""
+        return self.host.endswith(".example.net")
+
+    @property
     def text(self) -> str:
         """As it stands in a rules file."""
         if self.port is None:
@@ -240,7 +246,7 @@ class RuleSet:
         """What DNS says: name → (family, address), or None where it never answers."""
         found: dict[str, tuple[int, int] | None] = {}
         for collector in self.collectors:
-            if collector.host.endswith(".example.net"):
+            if collector.is_name:
                 known = collector.family is not None and collector.address is not None
                 found[collector.host] = (collector.family or 0, collector.address or 0) if known else None
         return found
@@ -357,7 +363,9 @@ def _random_ports(rng: Random) -> tuple[tuple[int, int], ...]:
 def _target(collector: Collector, neighbours: Sequence[Neighbour]) -> TwinTarget:
     hop = neighbours[collector.neighbour]
     known = (collector.family, collector.address, collector.port)
-    return TwinTarget(collector.index, *known, hop.state, hop.mac, hop.egress, collector.neighbour)
+    return TwinTarget(
+        collector.index, *known, hop.state, hop.mac, hop.egress, collector.neighbour, place=collector.text
+    )
 
 
 def _rule_line(rng: Random, rule: TwinRule, collectors: Sequence[Collector]) -> str:
@@ -411,8 +419,9 @@ def random_world(rng: Random, port_count: int = 0) -> World:
     own = {family: [address + at for at in range(rng.randint(1, 3))] for family, address in OWN.items()}
     prefixes = [(family, address, BITS[family]) for family, addresses in own.items() for address in addresses]
     listen_text, listen = _random_listen(rng, rules)
-    config = TwinConfig("all" if rng.random() < 0.1 else prefixes, listen, ports)
-    sources = {family: _interesting_sources(rng, rules, family) for family in (4, 6)}
+    networks = [] if rng.random() < 0.8 else [(4, OWN[4] >> 3 << 3, 29), (6, OWN[6] >> 3 << 3, 125)]
+    config = TwinConfig("all" if rng.random() < 0.1 else prefixes + networks, listen, ports)
+    sources = {family: _interesting_sources(rng, rules, family) + own[family] for family in (4, 6)}
     interesting = _interesting_ports(rng, rules)
     aims = [aim for rule in rules.rules for aim in _aims(rng, rule, sources, interesting, listen)]
     return World(rules, config, listen_text, own, sources, interesting, aims, rng.randbytes(4096))
@@ -472,7 +481,7 @@ def _aims(
     """Datagrams that a rule would send to one of its collectors, as far as listening allows."""
     heard = [port for port in ports if isinstance(listen, str) or port in listen]
     within = [port for port in heard if any(low <= port <= high for low, high in rule.ports)]
-    families = [target.family for target in rule.targets if target.family is not None]
+    families = [one.family for one in rule.targets if isinstance(one, TwinTarget) and one.family is not None]
     found: list[tuple[int, int, int]] = []
     for _ in range(10 if within and families else 0):
         family = rng.choice(families)
@@ -511,10 +520,16 @@ def _draw(rng: Random, world: World, family: int = 0) -> _Draw:
     if world.aims and rng.random() < 0.7:
         aimed_family, aimed_source, port = pick(rng, world.aims)
         source = aimed_source if aimed_family == family else source
+    ports = (int(rng.random() * 65536), port)
+    return _Draw(family, source, pick(rng, world.own[family]), ports, _payload(rng, world))
+
+
+def _payload(rng: Random, world: World) -> bytes:
+    if rng.random() < 0.1:
+        return flow_payload(rng, world.blob)
     at = int(rng.random() * 2048)
     length = int(rng.random() * (1500 if rng.random() < 0.04 else 120))
-    ports = (int(rng.random() * 65536), port)
-    return _Draw(family, source, pick(rng, world.own[family]), ports, world.blob[at : at + length])
+    return world.blob[at : at + length]
 
 
 def random_frame(rng: Random, world: World) -> bytes:
@@ -541,16 +556,22 @@ def _random_tags(rng: Random, most: int = 2) -> Tags:
     return [(pick(rng, TAG_TYPES), int(rng.random() * 65536)) for _ in range(rng.randint(1, most))]
 
 
-def _wrap(draw: _Draw, segment: bytes, tags: Tags = ()) -> bytes:
+def _wrap(draw: _Draw, segment: bytes, tags: Tags = (), ttl: int = 64) -> bytes:
     if draw.family == 4:
-        return ethernet(ipv4(segment, draw.source, draw.destination), IPV4, tags)
-    return ethernet(ipv6(segment, draw.source, draw.destination), IPV6, tags)
+        return ethernet(ipv4(segment, draw.source, draw.destination, ttl=ttl), IPV4, tags)
+    return ethernet(ipv6(segment, draw.source, draw.destination, hop_limit=ttl), IPV6, tags)
 
 
 def _sound(rng: Random, world: World) -> bytes:
     family = pick(rng, world.aims)[0] if world.aims else 0
     draw = _draw(rng, world, family)
     return _wrap(draw, draw.udp())
+
+
+def _other_ttl(rng: Random, world: World) -> bytes:
+    """An exporter behind two ways of different length."""
+    draw = _draw(rng, world)
+    return _wrap(draw, draw.udp(), ttl=pick(rng, (63, 65, 128)))
 
 
 def _tagged(rng: Random, world: World) -> bytes:
@@ -733,6 +754,7 @@ def _tiny(rng: Random, world: World) -> bytes:
 
 _WEIGHTED: tuple[tuple[int, Callable[[Random, World], bytes]], ...] = (
     (50, _sound),
+    (4, _other_ttl),
     (8, _tagged),
     (3, _padded),
     (4, _checksums),

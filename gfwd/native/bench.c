@@ -22,7 +22,7 @@ fill(struct fw_port *in, const uint8_t *frames, uint32_t n, uint32_t frame_bytes
 {
 	unsigned filled = 0;
 
-	while (port_mem_arrive(in, 0, frames + (size_t)*cursor * frame_bytes, frame_bytes)) {
+	while (port_mem_arrive(in, 0, frames + (size_t)*cursor * frame_bytes, frame_bytes, 0)) {
 		*cursor = *cursor + 1 == n ? 0 : *cursor + 1;
 		filled++;
 	}

@@ -448,9 +448,12 @@ class Core(AbstractContextManager["Core"]):
 
     # ---- the wire behind a memory port ----
 
-    def arrive(self, port: int, frame: bytes, ring: int = 0) -> bool:
-        """A frame arrives at a memory port; False: its ring is full, or the frame is longer than a buffer."""
-        answer = lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame))
+    def arrive(self, port: int, frame: bytes, ring: int = 0, time: int = 0) -> bool:
+        """A frame arrives at a memory port; False: its ring is full, or the frame is longer than a buffer.
+
+        time: ns since 1970; 0: it has no stamp, and where somebody wants to know, the clock is asked.
+        """
+        answer = lib.fw_mem_arrive(self._core, port, ring, ffi.from_buffer(frame), len(frame), time)
         if answer < 0:
             raise CoreError(f"port {port} is no memory port with a ring {ring}")
         return bool(answer)

@@ -55,11 +55,11 @@ fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t byt
 }
 
 int
-fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes)
+fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time)
 {
 	struct fw_port *p = core_port(core, port);
 
-	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_arrive(p, ring, frame, bytes) : -1;
+	return p != NULL && port_mem_has_ring(p, ring) ? port_mem_arrive(p, ring, frame, bytes, time) : -1;
 }
 
 int

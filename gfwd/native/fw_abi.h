@@ -386,9 +386,10 @@ int fw_xdp_read(struct fw_core *core, unsigned port, struct fw_xdp_port *sum);
 
 /*
  * The wire behind a memory port: a frame that arrives (1; 0: the ring is full, or the frame longer than a buffer; -1: no such
- * port or ring), and one that has left (its length; -1: none; -2: no such port or ring).
+ * port or ring) at a time in ns since 1970 (0: none, the clock says), and one that has left (its length; -1: none; -2: no such
+ * port or ring).
  */
-int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes);
+int fw_mem_arrive(struct fw_core *core, unsigned port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time);
 int fw_mem_leave(struct fw_core *core, unsigned port, unsigned ring, uint8_t *frame, uint32_t room);
 
 /* Workers. A ring belongs to one worker. */

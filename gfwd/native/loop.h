@@ -6,7 +6,7 @@
  * another, all datagrams of that exporter to that port are suspects for a while: a fingerprint of each is kept, and one that
  * was here within the last second, with another TTL, has come back.
  *
- * Two forwarders that both write the same TTL into all that they send escape this (docs/loops.md).
+ * A loop in which one forwarder writes a fixed TTL into what it sends escapes this (docs/packets.md).
  */
 #ifndef GFWD_LOOP_H
 #define GFWD_LOOP_H

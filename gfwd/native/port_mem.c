@@ -9,6 +9,7 @@
  */
 struct mem_ring {
 	struct fw_nmring nm;		/* first: a struct fw_nmring * is also a struct mem_ring * */
+	uint64_t *times;		/* an RX ring's, by slot; the worker looks at them once one frame had a time */
 	_Alignas(FW_CACHE_LINE) uint32_t released;
 	_Alignas(FW_CACHE_LINE) uint32_t card;
 };
@@ -45,7 +46,7 @@ sync_tx(struct fw_nmring *nm)
 /* ---- the wire ---- */
 
 bool
-port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint32_t bytes)
+port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time)
 {
 	struct mem_ring *r = &((struct mem_port *)port)->rx[ring];
 	struct netmap_ring *nmr = r->nm.ring;
@@ -58,6 +59,9 @@ port_mem_arrive(struct fw_port *port, unsigned ring, const uint8_t *frame, uint3
 	memcpy(NETMAP_BUF(nmr, slot->buf_idx), frame, bytes);
 	slot->len = (uint16_t)bytes;
 	slot->flags = 0;
+	r->times[r->card] = time;
+	if (time != 0)
+		__atomic_store_n(&r->nm.times, r->times, __ATOMIC_RELEASE);
 	__atomic_store_n(&r->card, next, __ATOMIC_RELEASE);
 	return true;
 }
@@ -120,6 +124,8 @@ mem_free(struct fw_port *port)
 {
 	struct mem_port *p = (struct mem_port *)port;
 
+	for (unsigned i = 0; i < p->n_rings; i++)
+		free(p->rx[i].times);
 	free(p->rx);
 	free(p->tx);
 	free(p);
@@ -143,6 +149,17 @@ rings_new(unsigned n)
 	return rings;
 }
 
+static bool
+times_new(struct mem_port *p, unsigned n, unsigned slots)
+{
+	for (; p->n_rings < n; p->n_rings++) {
+		p->rx[p->n_rings].times = calloc(slots, sizeof *p->rx->times);
+		if (p->rx[p->n_rings].times == NULL)
+			return false;
+	}
+	return true;
+}
+
 bool
 port_mem_has_ring(const struct fw_port *port, unsigned ring)
 {
@@ -164,11 +181,10 @@ port_mem_new(struct fw_region *region, uint32_t number, unsigned ring_pairs)
 		p->rx = rings_new(ring_pairs);
 		p->tx = rings_new(ring_pairs);
 	}
-	if (nifp == NULL || p->rx == NULL || p->tx == NULL) {
+	if (nifp == NULL || p->rx == NULL || p->tx == NULL || !times_new(p, ring_pairs, region->slots)) {
 		mem_free(&p->port);
 		return NULL;
 	}
-	p->n_rings = ring_pairs;
 	for (unsigned i = 0; i < ring_pairs; i++) {
 		nmring_init(&p->rx[i].nm, NETMAP_RXRING(nifp, i), region->n_buffers, number, sync_rx);
 		nmring_init(&p->tx[i].nm, NETMAP_TXRING(nifp, i), region->n_buffers, number, sync_tx);

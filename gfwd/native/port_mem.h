@@ -14,8 +14,8 @@ struct fw_port *port_mem_new(struct fw_region *, uint32_t number, unsigned ring_
 /* False: the port is of another kind, or has no such ring. */
 bool port_mem_has_ring(const struct fw_port *, unsigned ring);
 
-/* A frame arrives: false when the ring is full or the frame is longer than a buffer. */
-bool port_mem_arrive(struct fw_port *, unsigned ring, const uint8_t *frame, uint32_t bytes);
+/* A frame arrives at a time (ns since 1970; 0: none): false when the ring is full or the frame is longer than a buffer. */
+bool port_mem_arrive(struct fw_port *, unsigned ring, const uint8_t *frame, uint32_t bytes, uint64_t time);
 /* A frame has left: its length, or -1 when there is none. No more than `room` bytes are copied. */
 int port_mem_leave(struct fw_port *, unsigned ring, uint8_t *frame, uint32_t room);
 /* All frames that wait to leave are gone, unread; how many they were. */

@@ -114,16 +114,36 @@ special_of(const struct burst *b, const struct fw_plan_rule *rule)
 	return likely(rule->n_targets > 0) ? NULL : plan_specials(b->plan) + rule->special;
 }
 
+/* Who gets copies, each once: what a rule names and what groups choose may be the same. How many they are. */
+static uint32_t
+choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *special, uint32_t *targets)
+{
+	uint32_t n = 0;
+
+	for (uint32_t k = 0; k < special->n_choices; k++) {
+		uint32_t target = choose_target(b->plan, special->first_choice + k, &b->packets[i], b->frames[i].data,
+		    b->tx->turns);
+		uint32_t place = 0;
+
+		while (place < n && targets[place] != target)
+			place++;
+		targets[place] = target;
+		n += place == n;
+	}
+	return n;
+}
+
 /* One after the other; the last one may have the received buffer itself. */
 static inline enum fw_fate
 forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, const struct fw_plan_special *special)
 {
-	uint32_t n = special == NULL ? rule->n_targets : special->n_choices, len = b->frames[i].len, kept = FW_NONE;
+	uint32_t chosen[FW_TARGETS_MAX];
+	uint32_t n = special == NULL ? rule->n_targets : choose_targets(b, i, special, chosen);
+	uint32_t len = b->frames[i].len, kept = FW_NONE;
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t target = special == NULL ? rule->first_target + k : choose_target(b->plan,
-		    special->first_choice + k, &b->packets[i], b->frames[i].data, b->tx->turns);
+		uint32_t target = special == NULL ? rule->first_target + k : chosen[k];
 		enum fw_fate copy_fate = send_copy(b, i, target, k + 1 == n, &kept);
 
 		count_copy(&b->collectors[b->targets[target].collector], copy_fate, len);
@@ -295,13 +315,14 @@ static __attribute__((noinline)) bool
 forward_plain_copies(const struct burst *b, struct run *run, unsigned i, const struct fw_plan_rule *rule)
 {
 	const struct fw_plan_target *t = &b->targets[rule->first_target];
-	struct fw_egress *e = b->tx->egress[t->egress];
+	struct fw_egress *e;
 	struct fw_frame *frame = &b->frames[i];
 	uint64_t neighbours[FW_TARGETS_MAX];
 	uint32_t last = rule->n_targets - 1, len = frame->len;
 
 	if (rule->n_targets == 0)
 		return false;
+	e = b->tx->egress[t->egress];
 	for (uint32_t k = 0; k <= last; k++) {
 		neighbours[k] = __atomic_load_n(&b->neighbours[t[k].neighbour], __ATOMIC_RELAXED);
 		if (t[k].egress != t->egress || !is_common(&b->packets[i], &t[k], e, neighbours[k]))
@@ -334,12 +355,15 @@ forward_plain(const struct burst *b, struct run *run, unsigned i)
 	const struct fw_packet *p = &b->packets[i];
 	const struct fw_plan_rule *rule = &b->rules[p->rule];
 	const struct fw_plan_target *t = &b->targets[rule->first_target];
-	struct fw_egress *e = b->tx->egress[t->egress];
-	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
+	struct fw_egress *e;
+	uint64_t neighbour;
 	uint32_t len = b->frames[i].len;
 
+	/* A special rule has no targets: the plan may be without any. */
 	if (unlikely(rule->n_targets != 1))
 		return forward_plain_copies(b, run, i, rule);
+	e = b->tx->egress[t->egress];
+	neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
 	if (!is_common(p, t, e, neighbour))
 		return false;
 	if (unlikely(run->egress != e) && !start_run(b, run, i, e))

@@ -30,10 +30,11 @@ class _Getter(NamedTuple):
 
 
 class _Copy(NamedTuple):
-    """A copy goes to one of these. balance: see enum fw_balance."""
+    """A copy goes to one of these. balance: see enum fw_balance. turn: a number for each group that takes turns."""
 
     targets: tuple[int, ...]
     balance: int
+    turn: int = 0
 
 
 class Targets:
@@ -55,6 +56,7 @@ class Targets:
         self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
         self._numbers: dict[tuple[_Getter, Family | None], int] = {}
         self._routes = {collector.alone(): route for collector, route in blueprint.routes.items()}
+        self._turns: dict[Group, int] = {}
         self._first_choices: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
         self._specials: dict[tuple[int, ...], int] = {}
 
@@ -81,10 +83,12 @@ class Targets:
         if key not in self._spans:
             getters = [self._getter(one) for one in receivers if isinstance(one, Collector)]
             is_plain = len(getters) == len(receivers) and not any(map(_has_options, getters))
-            each_once = {getter.collector.nameless(): getter for getter in reversed(getters)}
+            each_once: dict[Collector, _Getter] = {}
+            for getter in getters:
+                each_once.setdefault(getter.collector.nameless(), getter)
             self._spans[key] = (len(self.entries), len(each_once)) if is_plain else None
             if is_plain:
-                for getter in reversed(each_once.values()):
+                for getter in each_once.values():
                     self._add(getter, family)
         return self._spans[key]
 
@@ -105,9 +109,7 @@ class Targets:
             copies = list(dict.fromkeys(self._copy(one, family) for one in receivers))
             self._first_choices[key] = len(self.choices) // 4, len(copies)
             for copy in copies:
-                # Who takes turns has a number for it; beyond as many as there are collectors, they share one.
-                turn = len(self.choices) // 4 % len(self._blueprint.routes)
-                self.choices.extend((len(self.members), len(copy.targets), copy.balance, turn))
+                self.choices.extend((len(self.members), len(copy.targets), copy.balance, copy.turn))
                 self.members.extend(copy.targets)
         return self._first_choices[key]
 
@@ -128,10 +130,15 @@ class Targets:
         getters = {member: self._getter(member) for member in group.members}
         members = [member for member, getter in getters.items() if getter.is_there] or list(group.members)
         targets = [self._number(getters[member], family) for member in members]
-        balance = core.BALANCES[group.balance]
         if len(members) > 1 and group.balance != "round-robin":
-            return _Copy(tuple(targets[place] for place in shares(members)), balance)
-        return _Copy(tuple(targets), balance)
+            return _Copy(tuple(targets[place] for place in shares(members)), core.BALANCES[group.balance])
+        return _Copy(tuple(targets), core.BALANCES["round-robin"], self._turn(group))
+
+    def _turn(self, group: Group) -> int:
+        """It takes the same turns for all rules. Groups beyond as many as there are collectors share a number."""
+        if group.balance != "round-robin":
+            return 0
+        return self._turns.setdefault(group, len(self._turns) % len(self._blueprint.routes))
 
     def _getter(self, collector: Collector) -> _Getter:
         """Itself, or who steps in for it."""

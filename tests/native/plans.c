@@ -9,9 +9,12 @@
 #include <string.h>
 
 #include "check.h"
+#include "choose.h"
 #include "match.h"
 
 static const struct plan_bounds BOUNDS = { .ports = 1, .rules = 64, .collectors = 64, .neighbours = 8 };
+static const struct fw_limits LIMITS = { .rules = 64, .collectors = 64, .neighbours = 8, .exporters = 16, .flows = 16 };
+static struct fw_matcher matcher;
 
 enum { EDITS_MAX = 4 };
 
@@ -36,7 +39,37 @@ some_number(uint64_t *random)
 }
 
 static void
-use_rule(const struct fw_plan *plan, uint32_t number)
+use_target(const struct fw_plan *plan, uint32_t number)
+{
+	const struct fw_plan_target *t = &plan_targets(plan)[number];
+
+	CHECK(number < plan->n_targets && t->egress < BOUNDS.ports && t->neighbour < BOUNDS.neighbours &&
+	    t->collector < BOUNDS.collectors, "target %u", number);
+	CHECK(plan_ports(plan)[t->egress].tags_bytes <= 8, "tags of port %u", t->egress);
+	if (plan->n_options != 0)
+		CHECK(number < plan->n_options && plan_options(plan)[number].ttl <= 255, "option %u", number);
+}
+
+static void
+use_special(const struct fw_plan *plan, const struct fw_plan_special *s, const struct fw_packet *p)
+{
+	static uint32_t turns[64];
+	static const uint8_t udp[8];
+
+	CHECK(s->fate == FW_FORWARD ? s->n_choices > 0 : s->fate < FW_DROP_CAUSES, "a fate of %u", s->fate);
+	CHECK(s->n_choices <= FW_TARGETS_MAX, "%u copies", s->n_choices);
+	for (uint32_t k = 0; k < s->n_choices; k++) {
+		uint32_t choice = s->first_choice + k;
+
+		CHECK(plan_choices(plan)[choice].turn < BOUNDS.collectors, "the turns of choice %u", choice);
+		use_target(plan, choose_target(plan, choice, p, udp, turns));
+	}
+	for (uint32_t k = 0; k < s->n_counters; k++)
+		CHECK(plan_counters(plan)[s->first_counter + k] < BOUNDS.rules, "counter %u", k);
+}
+
+static void
+use_rule(const struct fw_plan *plan, uint32_t number, const struct fw_packet *p)
 {
 	const struct fw_plan_rule *rule;
 
@@ -44,21 +77,34 @@ use_rule(const struct fw_plan *plan, uint32_t number)
 		return;
 	CHECK(number < plan->n_rules, "rule %u of %u", number, plan->n_rules);
 	rule = &plan_rules(plan)[number];
-	CHECK(rule->counter < BOUNDS.rules && rule->n_targets >= 1, "rule %u", number);
-	for (uint32_t i = 0; i < rule->n_targets; i++) {
-		const struct fw_plan_target *t = &plan_targets(plan)[rule->first_target + i];
-
-		CHECK(t->egress < BOUNDS.ports && t->neighbour < BOUNDS.neighbours && t->collector < BOUNDS.collectors,
-		    "target %u of rule %u", i, number);
-		CHECK(plan_ports(plan)[t->egress].tags_bytes <= 8, "tags of port %u", t->egress);
+	if (rule->n_targets == 0) {
+		use_special(plan, &plan_specials(plan)[rule->special], p);
+		return;
 	}
+	CHECK(rule->counter < BOUNDS.rules, "rule %u", number);
+	for (uint32_t i = 0; i < rule->n_targets; i++)
+		use_target(plan, rule->first_target + i);
 }
 
+/* The full lookup, and the whole way through match, agree, and what they say can be used. */
 static void
 look_up(const struct fw_plan *plan, uint64_t hi, uint64_t lo, uint16_t port)
 {
-	use_rule(plan, match_lookup(plan, 4, 0, lo & UINT32_MAX, port));
-	use_rule(plan, match_lookup(plan, 6, hi, lo, port));
+	struct fw_packet packets[2] = {
+		{ .key = { 0, lo & UINT32_MAX, key_rest(plan->generation, port, 64, 4) }, .fate = FW_FORWARD },
+		{ .key = { hi, lo, key_rest(plan->generation, port, (uint8_t)hi | 2, 6) }, .fate = FW_FORWARD },
+	};
+	struct fw_work work = { 0 };
+
+	fw_match(&matcher, plan, &work, packets, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct fw_key *key = &packets[i].key;
+		uint32_t rule = match_lookup(plan, key_family(key), key->src_hi, key->src_lo, port);
+
+		CHECK(packets[i].exporter <= LIMITS.exporters, "exporter %u", packets[i].exporter);
+		CHECK(packets[i].rule == rule || packets[i].fate == FW_DROP_LOOP, "rule %u, and %u", packets[i].rule, rule);
+		use_rule(plan, rule, &packets[i]);
+	}
 }
 
 /* At the start of each segment and one before it, with ports at the ends of ranges. */
@@ -86,6 +132,8 @@ use(const struct fw_plan *plan, uint64_t *random)
 	static uint8_t ipv4[42], ipv6[62];
 
 	look_up_edges(plan, random);
+	for (uint32_t i = 0; i < plan->n_members; i++)
+		use_target(plan, plan_members(plan)[i]);
 	for (unsigned i = 0; i < 32; i++)
 		look_up(plan, some_number(random), some_number(random), (uint16_t)some_number(random));
 	for (unsigned i = 0; i < 4; i++) {
@@ -111,7 +159,8 @@ static size_t
 some_place(const struct fw_plan *plan, size_t bytes, uint64_t *random)
 {
 	const uint64_t starts[] = { plan->ports, plan->targets, plan->rules, plan->nodes, plan->ranges, plan->own4, plan->own6,
-		plan->top4, plan->segments4, plan->segments6 };
+		plan->top4, plan->segments4, plan->segments6, plan->options, plan->specials, plan->choices, plan->members,
+		plan->counters, plan->paces4, plan->paces6 };
 	const uint64_t start = starts[draw_below(random, sizeof starts / sizeof starts[0])];
 
 	if (draw_below(random, 2) == 0)
@@ -157,15 +206,17 @@ change(uint8_t *plan, size_t bytes, size_t at, uint64_t *random)
 
 /* Returns whether it was accepted. */
 static bool
-try(const uint8_t *bytes, size_t n, uint64_t *random)
+try(uint8_t *bytes, size_t n, uint64_t *random)
 {
-	const struct fw_plan *plan = (const struct fw_plan *)(const void *)bytes;
+	static uint32_t generation;
+	struct fw_plan *plan = (struct fw_plan *)(void *)bytes;
 	char error[FW_ERROR_BYTES] = "";
 
 	if (!plan_check(plan, n, &BOUNDS, error)) {
 		CHECK(error[0] != '\0', "refused without a word");
 		return false;
 	}
+	plan->generation = ++generation;	/* as the core does, so that no answer is another plan's */
 	use(plan, random);
 	return true;
 }
@@ -197,6 +248,7 @@ main(int argc, char **argv)
 	CHECK(argc == 3, "two arguments, not %d", argc - 1);
 	plan = read_file(argv[1], &bytes);
 	rounds = (unsigned)strtoul(argv[2], NULL, 10);
+	CHECK(match_init(&matcher, &LIMITS), "no memory");
 	CHECK(try(plan, bytes, &random), "the plan itself is refused");
 	for (unsigned i = 0; i < rounds; i++) {
 		struct edit edits[EDITS_MAX];
@@ -214,6 +266,7 @@ main(int argc, char **argv)
 	CHECK(try(plan, bytes, &random), "the plan is as it was");
 	CHECK(accepted > rounds / 100 && accepted < rounds, "%u of %u accepted", accepted, rounds);
 	printf("%u of %u accepted\n", accepted, rounds);
+	match_free(&matcher);
 	free(plan);
 	return 0;
 }

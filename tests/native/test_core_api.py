@@ -14,11 +14,24 @@ from typing import Any
 import pytest
 
 from gfwd.native._core import ffi
-from gfwd.native.core import NONE, PORTS_MAX, WAITING_MAX, Core, CoreError, Limits, NeighbourState, RunEnd, Worker
+from gfwd.native.core import (
+    DROP_CAUSES,
+    FORWARD,
+    NONE,
+    PORTS_MAX,
+    WAITING_MAX,
+    Core,
+    CoreError,
+    Limits,
+    NeighbourState,
+    RunEnd,
+    Worker,
+)
 from gfwd.plan.blueprint import PlanPort
-from gfwd.rules.model import Prefix
+from gfwd.rules import classic
+from gfwd.rules.model import Exporters, Group, Options, Prefix, RuleSet
 from tests import captures
-from tests.cores import Rig, balances, mac, plan_from
+from tests.cores import Rig, balances, mac, plan_from, plan_of_rules
 from tests.frames import arp_request, datagram
 
 SANITIZED = "GFWD_CORE" in os.environ
@@ -324,6 +337,13 @@ SECTIONS = [
     "top4",
     "segments4",
     "segments6",
+    "options",
+    "specials",
+    "choices",
+    "members",
+    "counters",
+    "paces4",
+    "paces6",
 ]
 KINDS = {
     "ports": "struct fw_plan_port",
@@ -335,6 +355,12 @@ KINDS = {
     "top4": "uint32_t",
     "segments4": "struct fw_plan_segment4",
     "segments6": "struct fw_plan_segment6",
+    "specials": "struct fw_plan_special",
+    "choices": "struct fw_plan_choice",
+    "members": "uint32_t",
+    "counters": "uint32_t",
+    "paces4": "struct fw_plan_pace4",
+    "paces6": "struct fw_plan_pace6",
 }
 
 # Section ("head": the plan's head), entry, field ("": the entry itself), value, and what the core says.
@@ -384,6 +410,54 @@ EDITS: list[tuple[str, int, str, int, str]] = [
 ]
 
 
+# A denied exporter, two groups, options and limits. Rules: denied, 10.0.0.0/8, default; special are all three.
+SPECIAL = """
+10.0.0.0/8  *  192.0.2.1 192.0.2.2  A
+default     *  192.0.2.2
+"""
+SPECIAL_EDITS: list[tuple[str, int, str, int, str]] = [
+    ("head", 0, "n_options", 1, "plan: 1 options for 3 targets"),
+    ("members", 4_095, "", 3, "plan: member 4095 is target 3, there are 3"),
+    ("members", 4_098, "", NONE, f"plan: member 4098 is target {NONE}, there are 3"),
+    ("choices", 1, "n_members", 0, "plan: choice 1 has 0 members from 4096"),
+    ("choices", 1, "n_members", 4, "plan: choice 1 has 4 members from 4096"),
+    ("choices", 1, "first_member", 4_098, "plan: choice 1 has 2 members from 4098"),
+    ("choices", 1, "first_member", NONE, f"plan: choice 1 has 2 members from {NONE}"),
+    ("choices", 1, "balance", 3, "plan: choice 1 cannot be made among 2"),
+    ("choices", 1, "balance", 0, "plan: choice 1 cannot be made among 2"),
+    ("choices", 0, "n_members", 4_095, "plan: choice 0 cannot be made among 4095"),
+    ("choices", 2, "turn", 16, "plan: choice 2 takes turns 16, there is room for 16"),
+    ("counters", 1, "", 16, "plan: a rule counts in 16, there is room for 16"),
+    ("specials", 1, "fate", len(DROP_CAUSES), f"plan: special 1 has a fate of {len(DROP_CAUSES)}"),
+    ("specials", 0, "fate", FORWARD, "plan: special 0 has 0 choices from 0"),
+    ("specials", 1, "n_choices", 0, "plan: special 1 has 0 choices from 0"),
+    ("specials", 1, "n_choices", 4, "plan: special 1 has 4 choices from 0"),
+    ("specials", 1, "n_choices", 129, "plan: special 1 has 129 choices from 0"),
+    ("specials", 1, "first_choice", 2, "plan: special 1 has 2 choices from 2"),
+    ("specials", 1, "n_counters", 3, "plan: special 1 has 3 counters from 0"),
+    ("specials", 2, "first_counter", NONE, f"plan: special 2 has 1 counters from {NONE}"),
+    ("rules", 1, "special", 3, "plan: rule 1 is special 3, there are 3"),
+    ("head", 0, "n_paces4", 0, "plan: limits of exporters do not start at 0"),
+    ("head", 0, "n_paces6", 0, "plan: limits of exporters do not start at 0"),
+    ("paces4", 0, "start", 1, "plan: limits of exporters do not start at 0"),
+    ("paces6", 0, "start_hi", 1, "plan: limits of exporters do not start at 0"),
+    ("paces6", 0, "start_lo", 1, "plan: limits of exporters do not start at 0"),
+    ("paces4", 1, "start", 0, "plan: IPv4 limit 1 is out of order"),
+    ("paces4", 1, "start", 0x0B00_0000, "plan: IPv4 limit 2 is out of order"),
+    ("paces6", 1, "start_hi", 0, "plan: IPv6 limit 1 is out of order"),
+]
+
+
+def special_plan() -> bytes:
+    ruleset = classic.parse(SPECIAL, "special.rules")
+    one, two = (one._replace(options=Options(ttl=9)) for one in ruleset.rules[0].collectors)
+    groups = Group("hashed", "exporter", (one, two)), Group("turning", "round-robin", (one, two))
+    rules = (ruleset.rules[0]._replace(receivers=groups), ruleset.rules[1]._replace(receivers=(two,)))
+    some4, some6 = Prefix(4, 0x0A08_0000, 16), Prefix(6, 0x2001_0DB8 << 96, 32)
+    exporters = Exporters(deny=(Prefix(4, 0x0A09_0000, 16),), limit=5, limits=((some4, 10), (some6, None)))
+    return plan_of_rules(ruleset._replace(rules=rules, exporters=exporters))
+
+
 def edited(plan: bytes, section: str, entry: int, field: str, value: int) -> bytearray:
     changed = bytearray(plan)
     head = ffi.from_buffer("struct fw_plan *", changed)
@@ -411,6 +485,26 @@ def test_a_wrong_plan_is_refused_and_the_old_one_stays(
         assert its.core.plans() == 1
         assert [its.core.lookup(4, bytes((10, second, 0, 1)), 514) for second in (0, 1)] == [3, 2]
         assert its.core.lookup(4, bytes((10, 1, 0, 1)), 7) == 0
+
+
+@pytest.mark.parametrize(("section", "entry", "field", "value", "text"), SPECIAL_EDITS)
+def test_a_wrong_plan_with_options_is_refused(section: str, entry: int, field: str, value: int, text: str) -> None:
+    plan = special_plan()
+    with rig(None) as its:
+        its.core.publish(plan)
+        with pytest.raises(CoreError) as refused:
+            its.core.publish(edited(plan, section, entry, field, value))
+        assert str(refused.value) == text
+        assert [its.core.lookup(4, bytes((10, second, 0, 1)), 514) for second in (8, 9)] == [1, 0]
+
+
+def test_a_plan_without_any_collector_denies() -> None:
+    exporters = Exporters(deny=(Prefix(4, 0, 0),))
+    with rig(plan_of_rules(RuleSet("none.rules", (), exporters))) as its:
+        for number in range(3):
+            its.core.arrive(0, numbered(number))
+        its.worker.step()
+        assert dropped(its.core.frames().drops) == {"denied": 3}
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 100, 1_000])

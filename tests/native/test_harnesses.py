@@ -10,7 +10,9 @@ from random import Random
 
 import pytest
 
+from gfwd.native._core import ffi
 from gfwd.native.core import DROP_CAUSES
+from tests import options
 from tests.cores import plan_of
 from tests.frames import World, random_frame, random_world
 from tests.native.conftest import Harness
@@ -60,10 +62,32 @@ def test_waiting_queues_keep_bounds_and_order(harness: Built) -> None:
     harness("waiting")()
 
 
-@pytest.mark.parametrize("seed", range(3))
+def test_loops_are_found_by_what_comes_back(harness: Built) -> None:
+    harness("loops")()
+
+
+def test_limits_hold_in_every_interval_and_templates_are_seen(harness: Built) -> None:
+    harness("admission")()
+
+
+SECTIONS = ("targets", "nodes", "options", "specials", "choices", "members", "counters", "paces4", "paces6")
+
+
+def whole_plan(rng: Random) -> bytes:
+    """A plan that has some of everything."""
+    while True:
+        world = options.drawn(rng, world_of(rng, 20), set(options.KINDS))
+        plan = plan_of(world).plan
+        head = ffi.from_buffer("struct fw_plan *", plan)
+        if len(plan) < 1 << 20 and all(getattr(head, f"n_{section}") for section in SECTIONS):
+            return plan
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_no_plan_leads_outside(seed: int, harness: Built, tmp_path: Path) -> None:
+    rng = Random(f"plans {seed}")
     plan = tmp_path / "plan"
-    plan.write_bytes(plan_of(world_of(Random(f"plans {seed}"), 40)).plan)
+    plan.write_bytes(whole_plan(rng) if seed else plan_of(world_of(rng, 40)).plan)
     harness("plans")(plan, "4000")
 
 

@@ -30,10 +30,14 @@ keep(struct fw_waiting *w, uint8_t mark, uint32_t len)
 	return number;
 }
 
+/* Every other copy has an option. */
 static bool
 add(struct fw_waiting *w, uint32_t frame, uint32_t slot, uint32_t mark)
 {
-	return waiting_add(w, frame, &(struct fw_plan_target){ .neighbour = slot, .collector = mark }, NULL);
+	const struct fw_plan_option option = { .limit_ns = mark };
+
+	return waiting_add(w, frame, &(struct fw_plan_target){ .neighbour = slot, .collector = mark },
+	    mark % 2 == 0 ? NULL : &option);
 }
 
 static void
@@ -110,7 +114,7 @@ check_bounds(void)
 		for (uint32_t i = 0; i < FW_WAITING_MAX; i++) {
 			const struct fw_waiting_copy *copy = waiting_first(&w, slot);
 
-			CHECK(copy->target.collector == i && waiting_frame(&w, copy->frame)->frame.len == 1 + i % FRAME_BYTES,
+			CHECK(copy->target.collector == i && copy->option.limit_ns == (i % 2 == 0 ? 0 : i) && waiting_frame(&w, copy->frame)->frame.len == 1 + i % FRAME_BYTES,
 			    "slot %u: %u comes in the place of %u", slot, copy->target.collector, i);
 			settle(&w, slot);
 		}

@@ -8,16 +8,16 @@ order, what is punted and tapped too, and all counters must agree.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from random import Random
 
 import pytest
 
-from gfwd.native.core import NONE, WAITING_MAX, CopyLedger, Core, Limits, NeighbourState
+from gfwd.native.core import DROP_CAUSES, NONE, WAITING_MAX, CopyLedger, Core, Limits, NeighbourState
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.rules import classic
@@ -26,8 +26,10 @@ from gfwd.rules.space import RuleSpace
 from tests import frames
 from tests.cores import STATES, Compiled, Rig, plan_of, with_buffers
 from tests.frames import BITS, World, random_frame, random_rules, random_world
+from tests.options import copies_at_most, drawn, each_target, with_options
 from tests.oracle import twin
-from tests.oracle.twin import Datagram, Outcome, Output, Twin, TwinRule, TwinTarget
+from tests.oracle.memory import SECOND
+from tests.oracle.twin import Datagram, Outcome, Output, Receiver, Twin, TwinRule, TwinTarget
 
 SANITIZED = "GFWD_CORE" in os.environ  # then all is slow, and a share of the frames has to do
 SEEDS = 12 if SANITIZED else 24
@@ -51,6 +53,18 @@ def test_core_does_what_its_twin_does(seed: int) -> None:
         assert compared == FRAMES
 
 
+def test_drawn_worlds_reach_every_place() -> None:
+    """Of frames and of copies; not those that need a port that is broken or full, or Python to be behind."""
+    reached: Counter[str] = Counter()
+    for number in range(120):
+        with closing(Comparison(Random(f"places/{number}"), f"places, world {number}")) as comparison:
+            comparison.run(200)
+            reached += comparison.twin.ledger.frames + sum(comparison.twin.ledger.copies.values(), Counter())
+    beyond = {"tx_full", "punt_full", "port_failed", "host_full", twin.NEIGHBOUR_PENDING_FULL}
+    places = {twin.FORWARDED, twin.PASSED, twin.PUNTED, twin.PENDING, twin.SENT}
+    assert {place for place, n in reached.items() if n} - places == set(DROP_CAUSES) - beyond
+
+
 # -- One world --------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +74,8 @@ class Tap:
 
     frame: bytes
     port: int
-    rule: int  # its number in the plan
+    time: int
+    rules: tuple[int, ...] | None  # the orders of those that apply; none: it is denied. None: there was none
 
 
 class Comparison:
@@ -74,19 +89,27 @@ class Comparison:
         buffers = [rng.choice((192, 256, 1_024, FRAME_BYTES)) for _ in range(rng.choice((1, 2)))]
         self.region_of = [rng.randrange(len(buffers)) for _ in self.ports]
         sizes = [buffers[region] for region in self.region_of]
-        self.worlds = [narrowed(rng, with_buffers(world, sizes)) for world in worlds]
-        self.has_one_egress = all(len(egresses(world)) <= 1 for world in worlds)
+        self.worlds = [with_options(rng, narrowed(rng, with_buffers(world, sizes))) for world in worlds]
+        # How many of the frames were here before. A core that has to wait asks twice whether they are suspects.
+        self.again = rng.choice((0, 0, 0.1, 0.4))
+        self.is_slow = self.again == 0 and all(len(egresses(world)) <= 1 for world in self.worlds)
         # Ports that always have room are the twin's. Where all leaves by one, a short ring makes the core wait instead.
-        slots = rng.choice((8, 64, 256, SLOTS)) if self.has_one_egress else SLOTS
-        self.batch = min(BATCH, slots - 1)
-        self.rig = Rig(self._limits(), self.region_of, buffers, slots)
+        most = max(copies_at_most(world.rules.rules) for world in self.worlds)
+        slots = rng.choice([n for n in (8, 64, 256, SLOTS) if n > most]) if self.is_slow else SLOTS
+        self.batch = min(BATCH, slots - 1 if self.is_slow else (slots - 1) // most)
+        self.seeds = rng.getrandbits(64), rng.getrandbits(64)
+        self.rig = Rig(self._limits(), self.region_of, buffers, slots, self.seeds)
         self.core = self.rig.core
         self.generation = 0
+        self.now = 1_700_000_000 * SECOND + rng.randrange(SECOND)
+        self.gap = rng.choice((1_000, 1_000_000, 20 * 1_000_000))  # between two frames, in ns, at most
+        self.sent: deque[Datagram] = deque(maxlen=64)  # of those that can come again, the last
+        self.habits: dict[int, tuple[int, int, int]] = {}
         self.tap_turn = 0
         self.outputs: list[list[bytes]] = [[] for _ in self.ports]
-        self.punted: list[tuple[int, bytes]] = []  # these two by the twin, the next two by the core
+        self.punted: list[tuple[int, int, bytes]] = []  # these two by the twin, the next two by the core
         self.tapped: list[Tap] = []
-        self.got_punted: list[tuple[int, bytes]] = []
+        self.got_punted: list[tuple[int, int, bytes]] = []
         self.got_tapped: list[Tap] = []
         self.rules: Counter[int] = Counter()  # datagrams by rule number, and bytes
         self.rule_bytes: Counter[int] = Counter()
@@ -108,13 +131,17 @@ class Comparison:
 
     def _fed(self, count: int) -> int:
         """Frames arrive in batches by ports at random; in between, neighbours answer, fail and are forgotten."""
-        source, sent = drawn_frames(self.rng, self.world), 0
+        sent = 0
         ingress = self.rng.choice(self.ports)
         while sent < count:
             longest = self.world.config.ports[ingress].buffer
-            for frame in islice(source, min(count - sent, self.rng.randint(1, self.batch))):
+            for _ in range(min(count - sent, self.rng.randint(1, self.batch))):
+                frame = self._drawn_frame()
+                parsed = self.twin.parse(frame, ingress)
+                if isinstance(parsed, Datagram) and self._shares_its_place(parsed):
+                    continue
                 if len(frame) <= longest:
-                    self._arrive(frame, ingress)
+                    self._arrive(frame, parsed, ingress)
                     sent += 1
                 else:
                     assert not self.core.arrive(ingress, frame), self.name
@@ -125,18 +152,33 @@ class Comparison:
         self._drain()
         return sent
 
-    def _arrive(self, frame: bytes, ingress: int) -> None:
-        if not self.core.arrive(ingress, frame):
+    def _drawn_frame(self) -> bytes:
+        self.now = moved_on(self.rng, self.now, self.gap)
+        if self.sent and self.rng.random() < self.again:
+            return sent_again(self.rng, self.rng.choice(self.sent))
+        return random_frame(self.rng, self.world)
+
+    def _shares_its_place(self, datagram: Datagram) -> bool:
+        """Whether the core knows others' TTL where it would keep this one's. That is rare, and the twin has room."""
+        habit = *datagram.exporter, datagram.port
+        if habit not in self.habits.values():
+            return self.habits.setdefault(self.twin.memory.habit_place(*habit), habit) != habit
+        return False
+
+    def _arrive(self, frame: bytes, parsed: Datagram | str, ingress: int) -> None:
+        if not self.core.arrive(ingress, frame, time=self.now):
             self._drain()
-            assert self.core.arrive(ingress, frame), self.name
-        self._expect(self.twin.forward(frame, ingress), frame, ingress)
+            assert self.core.arrive(ingress, frame, time=self.now), self.name
+        if isinstance(parsed, Datagram):
+            self.sent.append(parsed)
+        self._expect(self.twin.take(parsed, self.now), frame, ingress)
 
     def _pause(self) -> bool:
         """Between two batches. Returns whether the core has read by now all that the twin has.
 
         Where a full ring makes the core wait, the wire may be slow, and the worker too.
         """
-        speed = self.rng.random() if self.has_one_egress else 0
+        speed = self.rng.random() if self.is_slow else 0
         if speed < 0.5:
             self._drain()
         elif speed < 0.8:
@@ -151,7 +193,7 @@ class Comparison:
         self.core.set_neighbour(slot, mac if state == "ready" else None, ours)
         self._leave(self.twin.set_neighbour(("neighbour", slot), state, mac))
         # What waited and what arrives next may meet in one round, but not where a full ring would drop instead of wait.
-        if not self.has_one_egress or self.rng.random() < 0.5:
+        if not self.is_slow or self.rng.random() < 0.5:
             self._drain()
 
     def _step(self) -> bool:
@@ -159,10 +201,11 @@ class Comparison:
         busy = self.rig.worker.step() > 0
         for it in self.rig.punted():
             assert (it.rule, it.generation) == (NONE, 0), self.name
-            self.got_punted.append((it.port, it.frame))
+            self.got_punted.append((it.port, it.time, it.frame))
         for it in self.rig.tapped():
             assert it.generation == self.generation, self.name
-            self.got_tapped.append(Tap(it.frame, it.port, it.rule))
+            rules = None if it.rule == NONE else self.compiled.outcomes[it.rule]
+            self.got_tapped.append(Tap(it.frame, it.port, it.time, rules))
         return busy
 
     def _drain(self) -> None:
@@ -189,19 +232,19 @@ class Comparison:
     def _expect(self, outcome: Outcome, frame: bytes, ingress: int) -> None:
         self._leave(outcome.outputs)
         if outcome.place == twin.PUNTED:
-            self.punted.append((ingress, frame))
+            self.punted.append((ingress, self.now, frame))
         if outcome.datagram is None:
             return
         self._count(outcome.datagram)
-        number = NONE
-        if outcome.rule is not None:
-            number = self.compiled.numbers[outcome.rule.order]
+        for rule in outcome.rules if outcome.counted else ():
+            number = self.compiled.numbers[rule.order]
             self.rules[number] += 1
             self.rule_bytes[number] += len(frame)
-            last = twin.each_collector_once(outcome.rule.targets)[-1]
-            is_at_home = self.region_of[last.egress] == self.region_of[ingress]
+        if outcome.last is not None:
+            is_at_home = self.region_of[outcome.last.egress] == self.region_of[ingress]
             self.moved += is_at_home and outcome.copies[-1].place == twin.SENT
-        self._tap(frame, ingress, number)
+        has_none = not outcome.rules and outcome.place != twin.DENIED
+        self._tap(frame, ingress, None if has_none else tuple(rule.order for rule in outcome.rules))
 
     def _leave(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
@@ -212,13 +255,13 @@ class Comparison:
         counts[0] += 1
         counts[1] += len(datagram.frame)
 
-    def _tap(self, frame: bytes, ingress: int, number: int) -> None:
+    def _tap(self, frame: bytes, ingress: int, rules: tuple[int, ...] | None) -> None:
         if not self.tap_every:
             return
         self.tap_turn += 1
         if self.tap_turn >= self.tap_every:
             self.tap_turn = 0
-            self.tapped.append(Tap(frame, ingress, number))
+            self.tapped.append(Tap(frame, ingress, self.now, rules))
 
     # ---- all counters ----
 
@@ -277,7 +320,7 @@ class Comparison:
         neighbours = [neighbour for world in self.worlds for neighbour in world.rules.neighbours]
         for slot, neighbour in enumerate(neighbours):
             self.core.set_neighbour(slot, neighbour.mac, STATES[neighbour.state])
-        self.twin = Twin((), self.worlds[0].config, WAITING_MAX)
+        self.twin = Twin((), self.worlds[0].config, WAITING_MAX, self.seeds, self.core.limits.exporters)
         self._publish(0)
 
     def _publish(self, number: int) -> None:
@@ -293,7 +336,8 @@ class Comparison:
         self.core.publish(self.compiled.plan)
         self.generation += 1
         self.twin.config = self.world.config
-        self.twin.rules = [moved_rule(rule, collectors, neighbours) for rule in self.world.rules.rules]
+        move = Move(collectors, neighbours, self.compiled.turns)
+        self.twin.rules = [move.rule(rule) for rule in self.world.rules.rules]
 
 
 def narrowed(rng: Random, world: World) -> World:
@@ -306,22 +350,66 @@ def narrowed(rng: Random, world: World) -> World:
 
 def egresses(world: World) -> set[int]:
     """The ports that the world's copies leave by."""
-    return {target.egress for rule in world.rules.rules for target in rule.targets if target.address is not None}
+    return {target.egress for target in each_target(world.rules.rules).values() if target.address is not None}
 
 
-def drawn_frames(rng: Random, world: World) -> Iterator[bytes]:
-    while True:
-        yield random_frame(rng, world)
+def moved_on(rng: Random, now: int, gap: int) -> int:
+    """A later time, or the same; now and then much later, or before, as where a clock is set back by hours."""
+    chance = rng.random()
+    if chance < 0.002:
+        return now - rng.randrange(5 * 3_600 * SECOND)
+    if chance < 0.01:
+        return now + rng.randrange(3 * SECOND)
+    return now + (int(rng.random() * gap) if chance < 0.7 else 0)
 
 
-def moved_rule(rule: TwinRule, collectors: int, neighbours: int) -> TwinRule:
-    """The same rule, with collectors and neighbours whose numbers start elsewhere."""
+def sent_again(rng: Random, datagram: Datagram) -> bytes:
+    """The datagram as it is when it comes once more: with the same TTL or another, now and then not quite the same."""
+    frame = bytearray(datagram.frame)
+    ip_at, udp_at = datagram.ip_at, datagram.udp_at
+    frame[ip_at + (8 if datagram.family == 4 else 7)] = rng.choice((datagram.ttl, datagram.ttl, 62, 63, 64, 2, 255))
+    change = rng.random()
+    if change < 0.1:
+        frame[udp_at + 2 : udp_at + 4] = rng.choice(frames.WELL_KNOWN).to_bytes(2, "big")
+    elif change < 0.15:
+        frame[udp_at + 1] ^= 1
+    elif change < 0.2 and datagram.payload:
+        frame[udp_at + 8 + rng.randrange(len(datagram.payload))] ^= 1 << rng.randrange(8)
+    elif change < 0.25 and datagram.family == 4:
+        frame[ip_at + 5] ^= 1
+    elif change < 0.3:
+        frame[ip_at + (15 if datagram.family == 4 else 23)] ^= 1  # another exporter says the same
+    if datagram.family == 4:
+        checksum = twin.ipv4_header_checksum(bytes(frame[ip_at:udp_at]))
+        frame[ip_at + 10 : ip_at + 12] = checksum.to_bytes(2, "big")
+    return bytes(frame)
 
-    def moved(target: TwinTarget) -> TwinTarget:
+
+@dataclass(frozen=True)
+class Move:
+    """The same rules, with collectors, neighbours and turns whose numbers are those of the plan."""
+
+    collectors: int
+    neighbours: int
+    turns: Mapping[str, int]
+
+    def rule(self, rule: TwinRule) -> TwinRule:
+        return replace(rule, targets=tuple(map(self.receiver, rule.targets)))
+
+    def receiver(self, receiver: Receiver) -> Receiver:
+        if isinstance(receiver, TwinTarget):
+            return self.target(receiver)
+        members = tuple(map(self.target, receiver.members))
+        return replace(receiver, members=members, turn=self.turns.get(receiver.name, 0))
+
+    def target(self, target: TwinTarget) -> TwinTarget:
         assert target.neighbour is not None
-        return replace(target, collector=target.collector + collectors, neighbour=target.neighbour + neighbours)
-
-    return replace(rule, targets=tuple(map(moved, rule.targets)))
+        return replace(
+            target,
+            collector=target.collector + self.collectors,
+            neighbour=target.neighbour + self.neighbours,
+            backups=tuple(map(self.target, target.backups)),
+        )
 
 
 def total(ledgers: Sequence[CopyLedger]) -> CopyLedger:
@@ -420,6 +508,35 @@ def test_lookup_finds_what_the_twin_finds(seed: int) -> None:
                 winner = twin.match(near, Datagram(b"", 0, family, address, 0, port, 0, 0, 0))
                 expected = None if winner is None else numbers[winner.order]
                 assert core.lookup(family, packed, port) == expected, (seed, family, hex(address), port)
+
+
+@pytest.mark.parametrize("seed", range(2 if SANITIZED else 8))
+def test_lookup_finds_all_that_apply(seed: int) -> None:
+    """Rules together, exceptions and denied exporters: at both ends of every prefix, and one beyond each."""
+    rng = Random(f"together {seed}")
+    for _ in range(4):
+        world = drawn(rng, random_world(rng, 1), {"together", "excepted", "exporters"})
+        rules, config, compiled = world.rules.rules, world.config, plan_of(world)
+        others = [*config.allow, *config.deny, *(prefix for rule in rules for prefix in rule.excepted)]
+        points = edges(rules)
+        every_port = sorted(set().union(*points.values()))
+        for place in chain.from_iterable(map(edges_of, others)):
+            points.setdefault(place, set()).update(rng.sample(every_port, min(len(every_port), 8)))
+        limits = Limits(
+            rules=len(rules), collectors=len(world.rules.collectors), neighbours=len(world.rules.neighbours)
+        )
+        with Core(limits) as core:
+            core.port_mem(core.region(rings=2, slots=2))
+            core.worker(rx=[(0, 0)], tx=[(0, 0)])
+            core.publish(compiled.plan)
+            for (family, address), ports in points.items():
+                packed = address.to_bytes(BITS[family] // 8)
+                for port in ports:
+                    datagram = Datagram(b"", 0, family, address, 0, port, 0, 0, 0)
+                    applying = tuple(rule.order for rule in twin.applying(rules, datagram))
+                    number = core.lookup(family, packed, port)
+                    got = None if number is None else compiled.outcomes[number]
+                    assert got == (() if twin.is_denied(config, datagram) else applying or None), (hex(address), port)
 
 
 def big_rule_set(rng: Random, count: int) -> tuple[str, list[TwinRule]]:

@@ -4,7 +4,8 @@ It shares nothing with the code under test. Rules are scanned one after the othe
 over the whole header, UDP checksums by arithmetic modulo 65535. Where the core is quick, the twin is obvious; they
 must agree on every byte, every verdict and every counter.
 
-Functions stand in the order in which a frame meets them.
+Functions stand in the order in which a frame meets them. What is known of exporters and remembered of datagrams stands
+in memory.py, whom a group chooses in choice.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tests.oracle.choice import Chance, share_of, winners
+from tests.oracle.memory import Memory, Pace
+
 Prefix = tuple[int, int, int]
 """Family (4 or 6), the network's address as a number, prefix length in bits."""
 
@@ -21,6 +25,8 @@ FORWARDED, PASSED, PUNTED, PENDING, SENT = "forwarded", "passed", "punted", "pen
 SHORT, BAD_CHECKSUM, TTL_EXPIRED, FRAGMENT_LOST = "short", "bad_checksum", "ttl_expired", "fragment_lost"
 NO_RULE, FAMILY_MISMATCH, NO_COLLECTOR, TOO_BIG = "no_rule", "family_mismatch", "no_collector", "too_big"
 NEIGHBOUR_FAILED, NEIGHBOUR_PENDING_FULL = "neighbour_failed", "neighbour_pending_full"
+DENIED, RATE_LIMITED, LOOP = "denied", "rate_limited", "loop"
+SAMPLED_OUT, COLLECTOR_LIMIT = "sampled_out", "collector_limit"
 
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
 ICMP, UDP, ICMPV6 = 1, 17, 58
@@ -41,11 +47,36 @@ class TwinTarget:
     mac: bytes  # the neighbour's; means something when it is ready
     egress: int  # index into TwinConfig.ports
     neighbour: int | None = None  # who shares a next hop shares its queue; None: a next hop of the collector's own
+    other: int | None = None  # a name's IPv6 address, where `address` is IPv4 and there are both
+    place: str = ""  # host and port, as rules write them
+    own_source: bool = False  # copies leave with gfwd's own source address, …
+    source_port: int | None = None  # … with this source port, …
+    ttl: int | None = None  # … with this TTL
+    sample: int = 1  # one in so many leaves
+    limit: int | None = None  # so many a second leave
+    backups: tuple[TwinTarget, ...] = ()
+    is_down: bool = False
 
     @property
     def next_hop(self) -> tuple[str, int]:
         """The key under which copies for this target wait."""
         return ("collector", self.collector) if self.neighbour is None else ("neighbour", self.neighbour)
+
+
+Balance = Literal["exporter", "flow", "round-robin"]
+
+
+@dataclass(frozen=True)
+class TwinGroup:
+    """Collectors of which one gets the copy."""
+
+    name: str
+    balance: Balance
+    members: tuple[TwinTarget, ...]
+    turn: int = 0  # groups with the same number take turns together
+
+
+Receiver = TwinTarget | TwinGroup
 
 
 @dataclass(frozen=True)
@@ -54,9 +85,11 @@ class TwinRule:
 
     source: Prefix | None
     ports: Sequence[tuple[int, int]]  # both ends belong to the range
-    targets: Sequence[TwinTarget]
+    targets: Sequence[Receiver]
     priority: str | None  # "A" … "Z"; None: a default, used when no other rule matches
     order: int  # the line's place in the file: of equals, the later wins
+    excepted: Sequence[Prefix] = ()  # of the source, whom it is not for
+    applies_always: bool = False  # apply = "all"
 
 
 @dataclass(frozen=True)
@@ -70,15 +103,20 @@ class TwinPort:
     buffer: int = 0  # the longest frame that fits; 0: no limit
     has_host_stack: bool = True
     out_only: bool = False  # nothing that comes in here is ours
+    own: Sequence[tuple[int, int]] = ()  # gfwd's own addresses there: family and address
 
 
 @dataclass(frozen=True)
 class TwinConfig:
-    """What is gfwd's own, and its ports."""
+    """What is gfwd's own, its ports, and who may send."""
 
     own: Sequence[Prefix] | Literal["all"]
     listen: frozenset[int] | Literal["all"]
     ports: Sequence[TwinPort]
+    allow: Sequence[Prefix] = ()  # nobody else may; empty: everybody may
+    deny: Sequence[Prefix] = ()
+    limit: int | None = None  # datagrams a second of each exporter
+    limits: Sequence[tuple[Prefix, int | None]] = ()  # the same, by prefix
 
 
 @dataclass(frozen=True)
@@ -94,6 +132,31 @@ class Datagram:
     ip_at: int  # two bytes before it stands the EtherType; 12 bytes into the frame, the tags begin
     udp_at: int
     ip_length: int
+
+    @property
+    def exporter(self) -> tuple[int, int]:
+        """Family and source address."""
+        return self.family, self.source
+
+    @property
+    def source_port(self) -> int:
+        """Of UDP."""
+        return u16(self.frame, self.udp_at)
+
+    @property
+    def ttl(self) -> int:
+        """TTL or hop limit."""
+        return self.frame[self.ip_at + (8 if self.family == 4 else 7)]
+
+    @property
+    def payload(self) -> bytes:
+        """Of UDP, as long as UDP says."""
+        return self.frame[self.udp_at + UDP_HEADER_LENGTH : self.udp_at + u16(self.frame, self.udp_at + 4)]
+
+    @property
+    def ident(self) -> int | None:
+        """The identification, which IPv6 has not."""
+        return u16(self.frame, self.ip_at + 4) if self.family == 4 else None
 
 
 @dataclass(frozen=True)
@@ -120,7 +183,9 @@ class Outcome:
     outputs: tuple[Output, ...] = ()
     copies: tuple[Copy, ...] = ()
     datagram: Datagram | None = None  # where it is ours and sound
-    rule: TwinRule | None = None  # that it met
+    rules: tuple[TwinRule, ...] = ()  # that it met, best first
+    counted: bool = False  # whether it counts for them
+    last: TwinTarget | None = None  # of those that copies went to
 
 
 @dataclass
@@ -176,35 +241,96 @@ class _Flight:
 
 
 @dataclass(frozen=True)
+class _Hop:
+    """Which of its addresses a collector gets copies at, and which source address they have; None: their own."""
+
+    family: int
+    address: int
+    source: int | None
+
+
+@dataclass(frozen=True)
 class _Waiting:
     datagram: Datagram
     target: TwinTarget
+    hop: _Hop
     flight: _Flight
 
 
 class Twin:
-    """The core with one worker, ports that always have room, and a clock that stands still."""
+    """The core with one worker, and ports that always have room. What time it is, each frame says.
 
-    def __init__(self, rules: Sequence[TwinRule], config: TwinConfig, pending_limit: int = 1024) -> None:
+    seeds, exporters: as the core's, whose chance the first is, and in whose table of exporters so many have room.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[TwinRule],
+        config: TwinConfig,
+        pending_limit: int = 1024,
+        seeds: tuple[int, int] = (0, 0),
+        exporters: int = 65_536,
+    ) -> None:
         self.rules = rules
         self.config = config
         self.pending_limit = pending_limit  # copies, for each neighbour
         self.ledger = Ledger()
+        self.memory = Memory(seeds)
         self._neighbours: dict[tuple[str, int], tuple[str, bytes]] = {}  # what has changed since the start
         self._queues: dict[tuple[str, int], list[_Waiting]] = {}
+        self._chance = Chance(seeds[0])
+        self._turns: Counter[int] = Counter()
+        self._places_left = exporters
+        self._paces: dict[tuple[int, int], Pace | None] = {}  # of exporters; None: it found no room in the table
+        self._pace_of_rest = Pace()
+        self._collector_paces: dict[int, Pace] = {}
 
-    def forward(self, frame: bytes, ingress: int = 0) -> Outcome:
-        """Do with one frame what docs/packets.md says, and enter it into the ledger."""
-        datagram = parse(frame, self.config, ingress)
-        if self.config.ports[ingress].out_only and datagram != PUNTED:
-            datagram = PASSED
-        if isinstance(datagram, str):
-            outcome = Outcome(datagram)
-        else:
-            rule = match(self.rules, datagram)
-            outcome = Outcome(NO_RULE, datagram=datagram) if rule is None else self._transmit(datagram, rule)
+    def forward(self, frame: bytes, ingress: int = 0, now: int = 0) -> Outcome:
+        """Do with one frame what docs/packets.md says, and enter it into the ledger. now: ns."""
+        return self.take(self.parse(frame, ingress), now)
+
+    def parse(self, frame: bytes, ingress: int) -> Datagram | str:
+        """The datagram when it is ours and sound; else the place where the frame ends."""
+        parsed = parse(frame, self.config, ingress)
+        return PASSED if self.config.ports[ingress].out_only and parsed != PUNTED else parsed
+
+    def take(self, parsed: Datagram | str, now: int) -> Outcome:
+        """Do the rest with what parse() gave."""
+        outcome = Outcome(parsed) if isinstance(parsed, str) else self._match(parsed, now)
         self.ledger.add(outcome)
         return outcome
+
+    def _match(self, datagram: Datagram, now: int) -> Outcome:
+        """Match's steps by their numbers."""
+        self._meet(datagram.exporter)
+        if is_from_us(self.config, datagram):  # 1
+            return Outcome(LOOP, datagram=datagram)
+        is_suspect = self.memory.suspects(*datagram.exporter, datagram.port, datagram.ttl)
+        rules = applying(self.rules, datagram)
+        if is_denied(self.config, datagram):  # 3, which comes before 2 where both are so
+            return Outcome(DENIED, datagram=datagram)
+        if not rules:  # 2
+            return Outcome(NO_RULE, datagram=datagram)
+        if not self._is_slow_enough(datagram, now):  # 4
+            return Outcome(RATE_LIMITED, datagram=datagram, rules=rules)
+        if is_suspect and self._comes_back(datagram, now):  # 5
+            return Outcome(LOOP, datagram=datagram, rules=rules)
+        return self._transmit(datagram, rules, now)
+
+    def _meet(self, exporter: tuple[int, int]) -> None:
+        if exporter not in self._paces:
+            self._paces[exporter] = Pace() if self._places_left > 0 else None
+            self._places_left -= 1
+
+    def _is_slow_enough(self, datagram: Datagram, now: int) -> bool:
+        pace = self._paces[datagram.exporter]
+        if pace is None:
+            return self._pace_of_rest.allows(self.config.limit, now)
+        return pace.allows(limit_of(self.config, datagram), now)
+
+    def _comes_back(self, datagram: Datagram, now: int) -> bool:
+        its = datagram
+        return self.memory.comes_back(*its.exporter, its.source_port, its.ident, its.payload, its.ttl, now)
 
     def set_neighbour(self, next_hop: tuple[str, int], state: str, mac: bytes = bytes(6)) -> list[Output]:
         """A neighbour's state has changed: what waits for it is sent, or given up, in the order of arrival."""
@@ -213,14 +339,18 @@ class Twin:
             return []
         return [out for waiting in self._queues.pop(next_hop, []) for out in self._settle(waiting, state, mac)]
 
-    def _transmit(self, datagram: Datagram, rule: TwinRule) -> Outcome:
+    def _transmit(self, datagram: Datagram, rules: tuple[TwinRule, ...], now: int) -> Outcome:
         flight = _Flight(sent=0, waiting=0)
         outputs: list[Output] = []
         copies: list[Copy] = []
-        for target in each_collector_once(rule.targets):
-            place = self._admit(datagram, target, flight)
+        receivers = each_once(receiver for rule in rules for receiver in rule.targets)
+        family = next((rule.source[0] for rule in rules if rule.source is not None), None)
+        targets = each_collector_once(self._choose(receiver, datagram) for receiver in receivers)
+        for target in targets:
+            hop = self._hop(target, family)
+            place = self._admit(datagram, target, hop, flight, now)
             if place == SENT:
-                place = self._send(datagram, target, self._neighbour(target)[1], outputs)
+                place = self._send(datagram, target, hop, self._neighbour(target)[1], outputs)
             flight.sent += place == SENT
             flight.waiting += place == PENDING
             copies.append(Copy(target.collector, place))
@@ -230,31 +360,65 @@ class Twin:
             place = PENDING
         else:
             place = copies[0].place
-        return Outcome(place, tuple(outputs), tuple(copies), datagram, rule)
+        return Outcome(place, tuple(outputs), tuple(copies), datagram, rules, counted=True, last=targets[-1])
 
-    def _admit(self, datagram: Datagram, target: TwinTarget, flight: _Flight) -> str:
-        """Transmit's steps 1 to 4: "sent" when nothing stands in the copy's way."""
-        if target.address is None:
+    def _choose(self, receiver: Receiver, datagram: Datagram) -> TwinTarget:
+        """The collector that gets the receiver's copy."""
+        if isinstance(receiver, TwinTarget):
+            return stand_in(receiver) or receiver
+        members = [member for member in receiver.members if stand_in(member)] or list(receiver.members)
+        if len(members) == 1:
+            member = members[0]
+        elif receiver.balance == "round-robin":
+            member = members[self._turns[receiver.turn] % len(members)]
+            self._turns[receiver.turn] += 1
+        else:
+            ports = (datagram.source_port, datagram.port) if receiver.balance == "flow" else None
+            part = share_of(*datagram.exporter, ports)
+            member = members[winners(tuple(one.place for one in members))[part]]
+        return stand_in(member) or member
+
+    def _hop(self, target: TwinTarget, family: int | None) -> _Hop | None:
+        """Where a copy goes; None: nowhere. family: that the rules name."""
+        if target.is_down or target.family is None or target.address is None:
+            return None
+        its_family, address = target.family, target.address
+        if family == 6 and target.other is not None:
+            its_family, address = 6, target.other
+        own = next((own for own_family, own in self.config.ports[target.egress].own if own_family == its_family), None)
+        if target.own_source and own is None:
+            return None
+        return _Hop(its_family, address, own if target.own_source else None)
+
+    def _admit(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, flight: _Flight, now: int) -> str:
+        """Transmit's steps 1 to 7: "sent" when nothing stands in the copy's way."""
+        if hop is None:  # 1
             return NO_COLLECTOR
-        if target.family != datagram.family:
+        if hop.family != datagram.family:  # 2
             return FAMILY_MISMATCH
         mtu = self.config.ports[target.egress].mtu
-        if mtu and datagram.ip_length > mtu:
+        if mtu and datagram.ip_length > mtu:  # 3
             return TOO_BIG
         state = self._neighbour(target)[0]
-        if state == "failed":
+        if state == "failed":  # 4
             return NEIGHBOUR_FAILED
-        if state == "ready":
+        if target.sample > 1 and not self._chance.takes(target.sample) and not has_template(datagram.payload):  # 5
+            return SAMPLED_OUT
+        pace = self._collector_paces.setdefault(target.collector, Pace())
+        if not pace.allows(target.limit, now):  # 6
+            return COLLECTOR_LIMIT
+        if state == "ready":  # 7
             return SENT
         queue = self._queues.setdefault(target.next_hop, [])
         if len(queue) >= self.pending_limit:
             return NEIGHBOUR_PENDING_FULL
-        queue.append(_Waiting(datagram, target, flight))
+        queue.append(_Waiting(datagram, target, hop, flight))
         return PENDING
 
-    def _send(self, datagram: Datagram, target: TwinTarget, mac: bytes, outputs: list[Output]) -> str:
-        """Transmit's step 5: the frame must fit as it came in, and as it leaves. The ports here always have room."""
-        frame = rewrite(datagram, target, mac, self.config)
+    def _send(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, mac: bytes, outputs: list[Output]) -> str:
+        """Transmit's step 8: the frame must fit as it came in, and as it leaves. The ports here always have room."""
+        assert hop is not None
+        frame = rewrite(datagram, target, hop, mac, self.config)
         buffer = self.config.ports[target.egress].buffer
         if buffer and max(len(datagram.frame), len(frame)) > buffer:
             return TOO_BIG
@@ -269,7 +433,7 @@ class Twin:
         outputs: list[Output] = []
         place = NEIGHBOUR_FAILED
         if state == "ready":
-            place = self._send(waiting.datagram, waiting.target, mac, outputs)
+            place = self._send(waiting.datagram, waiting.target, waiting.hop, mac, outputs)
         self.ledger.move_copy(waiting.target.collector, place)
         flight = waiting.flight
         flight.waiting -= 1
@@ -413,6 +577,40 @@ def within(prefix: Prefix, family: int, address: int) -> bool:
     return its_family == family and address >> shift == network >> shift
 
 
+def is_from_us(config: TwinConfig, datagram: Datagram) -> bool:
+    """Whether the source is one of gfwd's own addresses, each of which is a prefix of full length."""
+    source = (datagram.family, datagram.source, BITS[datagram.family])
+    return not isinstance(config.own, str) and source in config.own
+
+
+def is_denied(config: TwinConfig, datagram: Datagram) -> bool:
+    """Whether its exporter may not send."""
+
+    def among(prefixes: Sequence[Prefix]) -> bool:
+        return any(within(prefix, datagram.family, datagram.source) for prefix in prefixes)
+
+    return among(config.deny) or (len(config.allow) > 0 and not among(config.allow))
+
+
+def limit_of(config: TwinConfig, datagram: Datagram) -> int | None:
+    """How many a second its exporter may send: the longest prefix that holds its address says."""
+    longest, found = -1, config.limit
+    for prefix, limit in config.limits:
+        if prefix[2] > longest and within(prefix, datagram.family, datagram.source):
+            longest, found = prefix[2], limit
+    return found
+
+
+def applying(rules: Iterable[TwinRule], datagram: Datagram) -> tuple[TwinRule, ...]:
+    """The rules that apply, best first."""
+    matching = [rule for rule in rules if matches(rule, datagram)]
+    always = [rule for rule in matching if rule.applies_always]
+    best = match([rule for rule in matching if not rule.applies_always], datagram)
+    if best is not None and (best.priority is not None or not always):
+        always.append(best)
+    return tuple(sorted(always, key=lambda rule: (rule.priority or "default", -rule.order)))
+
+
 def match(rules: Iterable[TwinRule], datagram: Datagram) -> TwinRule | None:
     """The best of all the rules that match: A before Z before default, then the one written later."""
     best: TwinRule | None = None
@@ -426,7 +624,9 @@ def matches(rule: TwinRule, datagram: Datagram) -> bool:
     """Whether a rule speaks of this source and destination port."""
     if rule.source is not None and not within(rule.source, datagram.family, datagram.source):
         return False
-    return any(low <= datagram.port <= high for low, high in rule.ports)
+    if not any(low <= datagram.port <= high for low, high in rule.ports):
+        return False
+    return not any(within(hole, datagram.family, datagram.source) for hole in rule.excepted)
 
 
 def wins(rule: TwinRule, other: TwinRule) -> bool:
@@ -435,36 +635,66 @@ def wins(rule: TwinRule, other: TwinRule) -> bool:
     return mine < its or (mine == its and rule.order > other.order)
 
 
+def each_once(receivers: Iterable[Receiver]) -> list[Receiver]:
+    """The receivers in their order, without those that were named before."""
+    once: dict[int | str, Receiver] = {}
+    for receiver in receivers:
+        once.setdefault(receiver.name if isinstance(receiver, TwinGroup) else receiver.collector, receiver)
+    return list(once.values())
+
+
 def each_collector_once(targets: Iterable[TwinTarget]) -> list[TwinTarget]:
-    """The targets in their order, without those whose collector was named before."""
+    """The targets in their order, without those whose collector came before."""
     once: dict[int, TwinTarget] = {}
     for target in targets:
         once.setdefault(target.collector, target)
     return list(once.values())
 
 
-def rewrite(datagram: Datagram, target: TwinTarget, mac: bytes, config: TwinConfig) -> bytes:
+def stand_in(target: TwinTarget) -> TwinTarget | None:
+    """Who gets a collector's copies: it, or the first of its backups that is not down; None: nobody."""
+    return next((one for one in (target, *target.backups) if not one.is_down), None)
+
+
+def has_template(payload: bytes) -> bool:
+    """Whether NetFlow v9 (RFC 3954) or IPFIX (RFC 7011) has a template set in it, among the sets that can be walked."""
+    if len(payload) < 4 or u16(payload, 0) not in (9, 10):
+        return False
+    at, ids = 20, (0, 1)
+    if u16(payload, 0) == 10:
+        at, ids = 16, (2, 3)
+        payload = payload[: u16(payload, 2)]  # an IPFIX message says how long it is
+    while len(payload) - at >= 4:
+        length = u16(payload, at + 2)
+        if not 4 <= length <= len(payload) - at:
+            return False
+        if u16(payload, at) in ids:
+            return True
+        at += length
+    return False
+
+
+def rewrite(datagram: Datagram, target: TwinTarget, hop: _Hop, mac: bytes, config: TwinConfig) -> bytes:
     """The frame as it leaves for a collector whose address is known."""
-    assert target.address is not None
     frame, ip_at, udp_at = datagram.frame, datagram.ip_at, datagram.udp_at
     packet = bytearray(frame[ip_at:])
     udp = udp_at - ip_at
     before = bytes(packet)
-    if datagram.family == 4:
-        packet[8] -= 1
-        packet[16:20] = target.address.to_bytes(4, "big")
-        put_u16(packet, 10, ipv4_header_checksum(bytes(packet[:udp])))
-        address = slice(16, 20)
-    else:
-        packet[7] -= 1
-        packet[24:40] = target.address.to_bytes(16, "big")
-        address = slice(24, 40)
+    ttl_at, size, addresses = (8, 4, slice(12, 20)) if datagram.family == 4 else (7, 16, slice(8, 40))
+    packet[ttl_at] = datagram.ttl - 1 if target.ttl is None else target.ttl
+    source = datagram.source if hop.source is None else hop.source
+    packet[addresses] = source.to_bytes(size, "big") + hop.address.to_bytes(size, "big")
+    if target.source_port is not None:
+        put_u16(packet, udp, target.source_port)
     if target.port is not None:
         put_u16(packet, udp + 2, target.port)
+    if datagram.family == 4:
+        put_u16(packet, 10, ipv4_header_checksum(bytes(packet[:udp])))
     old = u16(before, udp + 6)
     if old != 0:  # only IPv4 comes here with 0: the exporter computed none
         # The words under the checksum that can have changed. Hop limit and TTL are in no pseudo-header.
-        covered = before[address] + before[udp + 2 : udp + 4], bytes(packet[address] + packet[udp + 2 : udp + 4])
+        ports = slice(udp, udp + 4)
+        covered = before[addresses] + before[ports], bytes(packet[addresses] + packet[ports])
         put_u16(packet, udp + 6, updated_udp_checksum(old, *covered))
     egress = config.ports[target.egress]
     keeps = target.egress == datagram.ingress or egress.keep_tags

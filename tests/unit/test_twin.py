@@ -8,6 +8,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 from tests import captures, frames
 from tests.frames import chain, datagram, ethernet, fragment_header, ipv4, ipv6, options_header, routing_header, udp
 from tests.oracle import twin
-from tests.oracle.twin import Datagram, Twin, TwinConfig, TwinPort, TwinRule, TwinTarget
+from tests.oracle.twin import Datagram, Receiver, Twin, TwinConfig, TwinGroup, TwinPort, TwinRule, TwinTarget
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -56,9 +57,7 @@ def one_armed(**port: object) -> TwinConfig:
     return TwinConfig(OWN, frozenset((514, 2055)), [TwinPort(MAC_PORT, **port)])  # type: ignore[arg-type]
 
 
-def rule(
-    *targets: TwinTarget, source: twin.Prefix | None = None, priority: str | None = "A", order: int = 0
-) -> TwinRule:
+def rule(*targets: Receiver, source: twin.Prefix | None = None, priority: str | None = "A", order: int = 0) -> TwinRule:
     return TwinRule(source, ALL_PORTS, targets, priority, order)
 
 
@@ -156,7 +155,7 @@ def test_random_frames_reach_every_place() -> None:
             core.forward(frame)
         reached += core.ledger.frames
     places = "forwarded passed punted pending short bad_checksum ttl_expired fragment_lost no_rule family_mismatch"
-    places += " no_collector too_big neighbour_failed neighbour_pending_full"
+    places += " no_collector too_big neighbour_failed neighbour_pending_full loop"
     assert sorted(reached) == sorted(places.split())
     assert reached["forwarded"] > reached.total() / 4
 
@@ -187,13 +186,13 @@ def test_both_spellings_of_random_rules_mean_the_same() -> None:
             listed = {port for low, high in its.ports for port in range(low, high + 1)}
             assert (source, priority) == (its.source, its.priority)
             assert listed == (set(range(65536)) if ports is None else ports)
-            assert collectors == [drawn_rules.collectors[target.collector].text for target in its.targets]
+            assert collectors == [one.place for one in its.targets if isinstance(one, TwinTarget)]
 
 
 def test_random_rules_can_all_send() -> None:
     for seed in range(200):
         for its in frames.random_rules(Random(seed)).rules:
-            families = {target.family for target in its.targets}
+            families = {one.family for one in its.targets if isinstance(one, TwinTarget)}
             assert its.source is None or families & {None, its.source[0]}
 
 
@@ -607,6 +606,112 @@ def test_a_frame_that_was_sent_once_stays_forwarded() -> None:
     core.set_neighbour(("neighbour", 7), "failed")
     assert core.ledger.frames == {"forwarded": 1}
     assert core.ledger.copies[5] == {"pending": 0, "neighbour_failed": 1}
+
+
+# -- Options ----------------------------------------------------------------------------------------------------------
+
+DOWN_A, DOWN_B = replace(TO_A, is_down=True), replace(TO_B, is_down=True)
+ALICE, BOB = replace(TO_A, place="198.18.0.9"), replace(TO_B, place="198.18.0.10:9995")
+
+
+def collectors(core: Twin, frame: bytes = SOUND4, now: int = 0) -> list[int]:
+    return [copy.collector for copy in core.forward(frame, now=now).copies]
+
+
+def ip4_ttl(ttl: int, payload: bytes = b"abc", ident: int = 7) -> bytes:
+    return ethernet(ipv4(udp(4, EXPORTER4, OWN4, PORTS, payload), EXPORTER4, OWN4, ttl=ttl, ident=ident), 0x0800)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_options_change(family: int, plain_udp: None) -> None:
+    target = replace(TO_A if family == 4 else TO_SIX, own_source=True, source_port=999, ttl=17, port=9995)
+    own = [(6, OWN6 + 5), (4, OWN4 + 5), (4, OWN4 + 6), (6, OWN6 + 6)]
+    (out,) = Twin([rule(target)], one_armed(own=own)).forward(SOUND4 if family == 4 else SOUND6).outputs
+    now = Ether(out.frame)
+    its = now[IP] if family == 4 else now[IPv6]
+    assert (its.src, its.ttl if family == 4 else its.hlim) == (("10.2.2.6", "2001:db8:1::6")[family == 6], 17)
+    assert (now[UDP].sport, now[UDP].dport, bytes(now[UDP].payload)) == (999, 9995, b"abc")
+    assert rebuilt(out.frame) == out.frame
+
+
+def test_no_own_source_is_no_collector() -> None:
+    core = Twin([rule(replace(TO_A, own_source=True))], one_armed(own=[(6, OWN6)]))
+    assert core.forward(SOUND4).place == "no_collector"
+
+
+def test_rules_that_apply_together() -> None:
+    rules = [
+        replace(rule(TO_A, priority="B"), applies_always=True),
+        rule(TO_B, TO_A, priority="A", order=1),
+        rule(TO_SIX, priority="C", order=2),
+        rule(WAITING, priority=None, order=3),
+    ]
+    outcome = Twin(rules, one_armed()).forward(SOUND4)
+    assert [its.order for its in outcome.rules] == [1, 0]
+    assert places(outcome) == [(1, "sent"), (0, "sent")]
+    assert [its.order for its in Twin([rules[0], rules[3]], one_armed()).forward(SOUND4).rules] == [0]
+    excepted = replace(rules[0], excepted=[(4, EXPORTER4, 32)])
+    assert [its.order for its in Twin([excepted, rules[3]], one_armed()).forward(SOUND4).rules] == [3]
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "place"),
+    [
+        ([], [(4, EXPORTER4, 32)], "denied"),
+        ([(4, EXPORTER4, 31)], [(4, EXPORTER4, 32)], "denied"),
+        ([(4, EXPORTER4, 32)], [(4, EXPORTER4 ^ 1, 32)], "forwarded"),
+        ([(6, 0, 0)], [], "denied"),
+    ],
+)
+def test_who_may_send(allow: list[twin.Prefix], deny: list[twin.Prefix], place: str) -> None:
+    config = replace(one_armed(), allow=allow, deny=deny)
+    assert Twin([rule(TO_A)], config).forward(SOUND4).place == place
+    assert Twin([], config).forward(SOUND4).place == ("denied" if place == "denied" else "no_rule")
+
+
+@pytest.mark.parametrize(
+    ("receiver", "expected"),
+    [
+        (replace(DOWN_A, backups=(DOWN_B, TO_SIX)), [(2, "family_mismatch")]),
+        (replace(DOWN_A, backups=(DOWN_B,)), [(0, "no_collector")]),
+        (TwinGroup("g", "exporter", (DOWN_A, TO_B)), [(1, "sent")]),
+        (TwinGroup("g", "exporter", (replace(DOWN_A, backups=(TO_B,)),)), [(1, "sent")]),
+        (TwinGroup("g", "round-robin", (DOWN_A, DOWN_B)), [(0, "no_collector")]),
+    ],
+)
+def test_stand_ins(receiver: Receiver, expected: list[tuple[int, str]]) -> None:
+    assert places(Twin([rule(receiver)], one_armed()).forward(SOUND4)) == expected
+
+
+def test_no_collector_gets_two_copies() -> None:
+    core = Twin([rule(TwinGroup("g", "round-robin", (ALICE, BOB)), BOB)], one_armed())
+    assert [collectors(core) for _ in range(3)] == [[0, 1], [1], [0, 1]]
+
+
+def test_limits_let_a_tenth_of_a_second_come_early() -> None:
+    for config, target in ((replace(one_armed(), limit=20), TO_A), (one_armed(), replace(TO_A, limit=20))):
+        core = Twin([rule(target)], config)
+        now = [10**18 + at for at in (0, 0, 0, 0, 49_999_999, 50_000_000, 50_000_000)]
+        assert [core.forward(SOUND4, now=at).place == "forwarded" for at in now] == [True] * 3 + [False] * 2 + [
+            True,
+            False,
+        ]
+    longest = replace(one_armed(), limit=1, limits=[((4, EXPORTER4, 31), 1), ((4, EXPORTER4, 32), None)])
+    core = Twin([rule(TO_A)], longest)
+    assert all(core.forward(SOUND4).place == "forwarded" for _ in range(9))
+
+
+def test_what_comes_back_and_what_does_not() -> None:
+    second = 10**9
+    core = Twin([rule(TO_A)], one_armed())
+
+    def place(ttl: int, now: int, **fields: object) -> str:
+        return core.forward(ip4_ttl(ttl, **fields), now=256 * now).place  # type: ignore[arg-type]
+
+    assert [place(64, 0), place(63, 0), place(63, 0), place(62, 0)] == ["forwarded"] * 3 + ["loop"]
+    assert [place(62, 1, ident=8), place(61, 1, payload=b"abd"), place(61, 1, ident=8)] == ["forwarded"] * 2 + ["loop"]
+    assert place(62, second // 256 + 1) == "forwarded"
+    assert Twin([rule(TO_A)], one_armed()).forward(datagram(4, OWN4, OWN4, PORTS)).place == "loop"
 
 
 # -- Captures ---------------------------------------------------------------------------------------------------------
