@@ -284,7 +284,7 @@ def random_rules(rng: Random, egress_ports: int = 1) -> RuleSet:
             continue
         ports = _random_ports(rng)
         priority = None if default else rng.choice("AAABBCZ")
-        targets = tuple(_target(collector, neighbours) for collector in chosen)
+        targets = tuple(target_of(collector, neighbours) for collector in chosen)
         rules.append(TwinRule(source, ports, targets, priority, len(rules)))
         lines += _noise(rng)
         lines.append(_rule_line(rng, rules[-1], chosen))
@@ -360,7 +360,8 @@ def _random_ports(rng: Random) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def _target(collector: Collector, neighbours: Sequence[Neighbour]) -> TwinTarget:
+def target_of(collector: Collector, neighbours: Sequence[Neighbour]) -> TwinTarget:
+    """A collector without options, as the twin sees it."""
     hop = neighbours[collector.neighbour]
     known = (collector.family, collector.address, collector.port)
     return TwinTarget(
@@ -421,7 +422,7 @@ def random_world(rng: Random, port_count: int = 0) -> World:
     listen_text, listen = _random_listen(rng, rules)
     networks = [] if rng.random() < 0.8 else [(4, OWN[4] >> 3 << 3, 29), (6, OWN[6] >> 3 << 3, 125)]
     config = TwinConfig("all" if rng.random() < 0.1 else prefixes + networks, listen, ports)
-    sources = {family: _interesting_sources(rng, rules, family) + own[family] for family in (4, 6)}
+    sources = {family: _interesting_sources(rng, rules, family) + own[family][:1] for family in (4, 6)}
     interesting = _interesting_ports(rng, rules)
     aims = [aim for rule in rules.rules for aim in _aims(rng, rule, sources, interesting, listen)]
     return World(rules, config, listen_text, own, sources, interesting, aims, rng.randbytes(4096))

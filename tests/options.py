@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 
-from tests.frames import BITS, World
+from tests.frames import BITS, World, target_of
 from tests.oracle.twin import Balance, Prefix, Receiver, TwinConfig, TwinGroup, TwinRule, TwinTarget
 
 KINDS = (
@@ -80,20 +80,7 @@ def _name(receiver: Receiver) -> int | str:
 
 def _targets(rng: Random, world: World, kinds: set[str]) -> dict[int, TwinTarget]:
     """All collectors with options, by number. Backups have greater numbers, so nobody is a backup of itself."""
-    plain = {
-        collector.index: TwinTarget(
-            collector.index,
-            collector.family,
-            collector.address,
-            collector.port,
-            world.rules.neighbours[collector.neighbour].state,
-            world.rules.neighbours[collector.neighbour].mac,
-            world.rules.neighbours[collector.neighbour].egress,
-            collector.neighbour,
-            place=collector.text,
-        )
-        for collector in world.rules.collectors
-    }
+    plain = {its.index: target_of(its, world.rules.neighbours) for its in world.rules.collectors}
     found: dict[int, TwinTarget] = {}
     for index in sorted(plain, reverse=True):
         target = plain[index]

@@ -103,10 +103,10 @@ class Targets:
         return self._specials[key]
 
     def _choices(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
-        """Where the choices stand, one for each copy: the first, and how many."""
+        """Where the choices stand, one for each receiver: the first, and how many. The core sends nobody two copies."""
         key = receivers, family
         if key not in self._first_choices:
-            copies = list(dict.fromkeys(self._copy(one, family) for one in receivers))
+            copies = [self._copy(one, family) for one in receivers]
             self._first_choices[key] = len(self.choices) // 4, len(copies)
             for copy in copies:
                 self.choices.extend((len(self.members), len(copy.targets), copy.balance, copy.turn))

@@ -90,4 +90,4 @@ def test_a_collector_that_two_groups_choose_gets_one_copy() -> None:
             copies[len(to)] += 1
             its.worker.step()
         assert sum(ledger.wanted for ledger in its.core.collectors(3)) == sum(n * each for n, each in copies.items())
-    assert copies[1] or copies[2]
+    assert len(copies) > 1  # now they choose the same, now they do not
