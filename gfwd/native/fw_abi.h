@@ -92,7 +92,7 @@ struct fw_plan_special {
 	uint32_t n_choices;
 	uint32_t first_counter;		/* counter slots, of all rules that apply */
 	uint32_t n_counters;
-	uint32_t unused;
+	uint32_t writes_ttl;		/* not 0: some of its targets are to get a TTL of their own */
 };
 
 enum fw_balance { FW_BALANCE_EXPORTER, FW_BALANCE_FLOW, FW_BALANCE_ROUND_ROBIN };

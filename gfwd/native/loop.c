@@ -66,14 +66,17 @@ fingerprint(const struct fw_loops *loops, const struct fw_packet *p, const uint8
 bool
 loop_comes_back(struct fw_loops *loops, const struct fw_packet *p, const uint8_t *frame, uint64_t now)
 {
-	uint64_t hash = fingerprint(loops, p, frame);
+	uint64_t hash = fingerprint(loops, p, frame), then;
 	struct fw_print *print = &loops->prints[hash % PRINTS];
-	uint8_t ttl = key_ttl(&p->key);
-	bool was_here = print->hash == hash && now - (print->time_ttl & ~0xffULL) < PRINT_LASTS_NS;
+	uint8_t ttl = key_ttl(&p->key), times = 1;
 
-	if (was_here && (uint8_t)print->time_ttl != ttl)
-		return true;
-	*print = (struct fw_print){ hash, (now & ~0xffULL) | ttl };
+	then = print->time & ~(uint64_t)(LOOP_STEP_NS - 1);
+	if (print->hash == hash && now - then < PRINT_LASTS_NS) {
+		times = (uint8_t)((print->time >> 8) + 1);
+		if ((uint8_t)print->time != ttl || times >= LOOP_TIMES)
+			return true;
+	}
+	*print = (struct fw_print){ hash, (now & ~(uint64_t)(LOOP_STEP_NS - 1)) | (uint64_t)times << 8 | ttl };
 	return false;
 }
 

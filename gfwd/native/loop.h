@@ -6,7 +6,8 @@
  * another, all datagrams of that exporter to that port are suspects for a while: a fingerprint of each is kept, and one that
  * was here within the last second, with another TTL, has come back.
  *
- * A loop in which one forwarder writes a fixed TTL into what it sends escapes this (docs/packets.md).
+ * Where a forwarder writes a fixed TTL into what it sends, what comes back may have the same one each time: so one that was
+ * here with the same TTL, again and again, has come back, too (LOOP_TIMES); and who writes TTLs looks at all.
  */
 #ifndef GFWD_LOOP_H
 #define GFWD_LOOP_H
@@ -18,6 +19,10 @@
 /* So many datagrams with one and the same TTL, and none that comes back: no suspects any more. */
 #define LOOP_CALM 4096U
 
+/* Once in a second each, with one TTL: some exporters repeat themselves, but not as often as this. */
+#define LOOP_TIMES 8U
+#define LOOP_STEP_NS 0x10000U
+
 /* The TTL that an exporter's datagrams to a port have. */
 struct fw_habit {
 	uint32_t tag;			/* of exporter and port; 0: never used */
@@ -28,7 +33,8 @@ struct fw_habit {
 
 struct fw_print {
 	uint64_t hash;			/* of what stays the same wherever a datagram is sent */
-	uint64_t time_ttl;		/* ns since 1970 when it was here, its last byte being the TTL */
+	uint64_t time;			/* ns since 1970 when it was here last, in steps of LOOP_STEP_NS … */
+					/* … whose last two bytes are the TTL, and how often with that */
 };
 
 struct fw_loops {
@@ -47,7 +53,7 @@ void loop_free(struct fw_loops *);
  */
 bool loop_suspects(struct fw_loops *, const struct fw_key *, uint8_t *before);
 
-/* Was this datagram here before, with another TTL? Remembers it. */
+/* Was this datagram here before, with another TTL, or with this one too often? Else it is remembered. */
 bool loop_comes_back(struct fw_loops *, const struct fw_packet *, const uint8_t *frame, uint64_t now);
 
 #endif

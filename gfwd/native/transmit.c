@@ -403,7 +403,8 @@ forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule)
 		return special->fate;
 	if (is_too_fast(b, i))
 		return FW_DROP_RATE_LIMITED;
-	if (p->fate == FW_SUSPECT &&
+	/* Who writes the TTL may hide a loop from all who look at it, himself too: so he looks at each. */
+	if ((p->fate == FW_SUSPECT || (special != NULL && special->writes_ttl != 0)) &&
 	    loop_comes_back(&b->tx->matcher->loops, p, frame->data, clock_of(&b->tx->clock, frame)))
 		return FW_DROP_LOOP;
 	if (special != NULL)

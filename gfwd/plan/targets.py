@@ -52,6 +52,7 @@ class Targets:
         self.counters = array("I")
         self._blueprint = blueprint
         self._options: list[tuple[object, ...]] = []  # struct fw_plan_option
+        self._ttls: list[int] = []  # of the same; 0: one less
         self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int] | None] = {}
         self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
         self._numbers: dict[tuple[_Getter, Family | None], int] = {}
@@ -63,13 +64,13 @@ class Targets:
     def rule(self, outcome: Outcome, counters: Sequence[int]) -> PlanRule:
         """counters: the slots of the rules that apply."""
         if not outcome:
-            return 0, 0, 0, self._special(core.DENIED, 0, 0, ())
+            return 0, 0, 0, self._special(core.DENIED, (0, 0), ())
         family = next((rule.source.family for rule in outcome if rule.source is not None), None)
         receivers = receivers_of(outcome)
         span = self._span(receivers, family) if len(outcome) == 1 else None
         if span is not None:
             return *span, counters[0], 0
-        return 0, 0, 0, self._special(core.FORWARD, *self._choices(receivers, family), counters)
+        return 0, 0, 0, self._special(core.FORWARD, self._choices(receivers, family), counters)
 
     def options(self) -> list[tuple[object, ...]]:
         """One for each target; none where no target has any."""
@@ -94,13 +95,22 @@ class Targets:
 
     # ---- special ones ----
 
-    def _special(self, fate: int, first_choice: int, n_choices: int, counters: Sequence[int]) -> int:
-        key = fate, first_choice, n_choices, *counters
+    def _special(self, fate: int, choices: tuple[int, int], counters: Sequence[int]) -> int:
+        key = fate, *choices, *counters
         if key not in self._specials:
             self._specials[key] = len(self._specials)
-            self.specials.extend((fate, first_choice, n_choices, len(self.counters), len(counters), 0))
+            writes_ttl = self._writes_ttl(*choices)
+            self.specials.extend((fate, *choices, len(self.counters), len(counters), writes_ttl))
             self.counters.extend(counters)
         return self._specials[key]
+
+    def _writes_ttl(self, first: int, n: int) -> bool:
+        """Whether one of these choices may fall on a target that is to get a TTL of its own."""
+        for choice in range(first, first + n):
+            first_member, n_members = self.choices[4 * choice : 4 * choice + 2]
+            if any(self._ttls[target] for target in self.members[first_member : first_member + n_members]):
+                return True
+        return False
 
     def _choices(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
         """Where the choices stand, one for each receiver: the first, and how many. The core sends nobody two copies."""
@@ -174,6 +184,7 @@ class Targets:
             family, value = hop.address
             self.entries.append((_bytes(family, value), family, port, 0, hop.neighbour, hop.egress, route.counter))
         limit_ns = 0 if options.limit is None else max(1, _NS // options.limit)
+        self._ttls.append(options.ttl or 0)
         self._options.append(
             (
                 source or b"",

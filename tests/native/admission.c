@@ -88,7 +88,7 @@ struct sharer {
 	unsigned taken;
 };
 
-enum { TICK = 150000000 / (THREADS * ASKED), SHARED_NS = 50000 };
+enum { TICK = 50000000 / (THREADS * ASKED), SHARED_NS = 50000 };
 
 static void *
 ask(void *arg)

@@ -97,7 +97,7 @@ returns(struct fw_loops *loops, uint32_t source, uint8_t ttl, uint64_t now)
 static void
 check_times(void)
 {
-	const uint64_t noon = NOON / 256 * 256;	/* times are kept to 256 ns */
+	const uint64_t noon = NOON / LOOP_STEP_NS * LOOP_STEP_NS;	/* times are kept in such steps */
 	struct fw_loops loops;
 
 	start(&loops);
@@ -107,8 +107,24 @@ check_times(void)
 	CHECK(!returns(&loops, 1, 63, noon + SECOND), "a second later");
 	CHECK(returns(&loops, 1, 64, noon + SECOND) && !returns(&loops, 1, 63, noon + SECOND + 1), "now that is remembered");
 	CHECK(!returns(&loops, 1, 64, noon - SECOND), "the clock was set back");
-	CHECK(returns(&loops, 1, 63, noon - 1), "and goes on");
+	CHECK(returns(&loops, 1, 63, noon - LOOP_STEP_NS), "and goes on");
 	CHECK(!returns(&loops, 2, 62, noon - 1), "another exporter");
+	loop_free(&loops);
+}
+
+/* With one TTL, again and again. */
+static void
+check_repetitions(void)
+{
+	uint64_t now = NOON / LOOP_STEP_NS * LOOP_STEP_NS;
+	struct fw_loops loops;
+
+	start(&loops);
+	for (unsigned times = 1; times < LOOP_TIMES; times++, now += SECOND - LOOP_STEP_NS)
+		CHECK(!returns(&loops, 1, 64, now), "time %u", times);
+	CHECK(returns(&loops, 1, 64, now) && returns(&loops, 1, 64, now), "too often");
+	CHECK(!returns(&loops, 1, 64, now + SECOND), "after a second it begins anew");
+	CHECK(!returns(&loops, 1, 64, now + SECOND + 1), "the second time");
 	loop_free(&loops);
 }
 
@@ -163,6 +179,7 @@ main(void)
 	check_suspects();
 	check_many_exporters();
 	check_times();
+	check_repetitions();
 	check_what_is_the_same();
 	check_many_datagrams();
 	return 0;

@@ -9,7 +9,8 @@ SECOND = 1_000_000_000
 EARLY = SECOND // 10
 SUSPECTS = 4_096  # the datagram that came with another TTL, and the next 4,095
 PLACES = 65_536
-STEP = 256  # in such steps the time of a remembered datagram is kept
+TIMES = 8  # with one TTL, each within a second of the one before: this one is too much
+STEP = 65_536  # in such steps the time of a remembered datagram is kept
 _BITS_64 = (1 << 64) - 1
 
 
@@ -42,7 +43,7 @@ class Memory:
     def __init__(self, seeds: tuple[int, int]) -> None:
         self._seed = _folded(seeds[0], seeds[1])
         self._habits: dict[tuple[int, int, int], tuple[int, int]] = {}  # TTL, and how many suspects are still to come
-        self._seen: dict[int, tuple[tuple[object, ...], int, int]] = {}  # by place: what, when, with which TTL
+        self._seen: dict[int, tuple[tuple[object, ...], int, int, int]] = {}  # by place: what, when, TTL, how often
 
     def suspects(self, family: int, source: int, port: int, ttl: int) -> bool:
         """Whether a datagram to this port is a suspect."""
@@ -55,13 +56,15 @@ class Memory:
     def comes_back(
         self, family: int, source: int, source_port: int, ident: int | None, payload: bytes, ttl: int, now: int
     ) -> bool:
-        """Whether this suspect was here within the last second, with another TTL; else it is remembered."""
+        """Whether this suspect was here within a second, with another TTL or too often; else it is remembered."""
         what = (family, source, source_port, ident, payload)
         place = self._place(source, source_port, ident, payload)
-        seen, time, its_ttl = self._seen.get(place, ((), 0, 0))
-        if seen == what and its_ttl != ttl and 0 <= now - time < SECOND:
+        seen, time, its_ttl, times = self._seen.get(place, ((), 0, 0, 0))
+        if seen != what or not 0 <= now - time < SECOND:
+            times = 0
+        elif its_ttl != ttl or times + 1 >= TIMES:
             return True
-        self._seen[place] = what, now // STEP * STEP, ttl
+        self._seen[place] = what, now // STEP * STEP, ttl, times + 1
         return False
 
     def habit_place(self, family: int, source: int, port: int) -> int:

@@ -313,7 +313,7 @@ class Twin:
             return Outcome(NO_RULE, datagram=datagram)
         if not self._is_slow_enough(datagram, now):  # 4
             return Outcome(RATE_LIMITED, datagram=datagram, rules=rules)
-        if is_suspect and self._comes_back(datagram, now):  # 5
+        if (is_suspect or any(map(may_write_ttl, receivers_of(rules)))) and self._comes_back(datagram, now):  # 5
             return Outcome(LOOP, datagram=datagram, rules=rules)
         return self._transmit(datagram, rules, now)
 
@@ -343,7 +343,7 @@ class Twin:
         flight = _Flight(sent=0, waiting=0)
         outputs: list[Output] = []
         copies: list[Copy] = []
-        receivers = each_once(receiver for rule in rules for receiver in rule.targets)
+        receivers = receivers_of(rules)
         family = next((rule.source[0] for rule in rules if rule.source is not None), None)
         targets = each_collector_once(self._choose(receiver, datagram) for receiver in receivers)
         for target in targets:
@@ -649,6 +649,19 @@ def each_collector_once(targets: Iterable[TwinTarget]) -> list[TwinTarget]:
     for target in targets:
         once.setdefault(target.collector, target)
     return list(once.values())
+
+
+def receivers_of(rules: Iterable[TwinRule]) -> list[Receiver]:
+    """Who is to get copies by these rules."""
+    return list(each_once(receiver for rule in rules for receiver in rule.targets))
+
+
+def may_write_ttl(receiver: Receiver) -> bool:
+    """Whether a copy for this receiver may be one that gets a TTL of its own."""
+    if isinstance(receiver, TwinTarget):
+        return (stand_in(receiver) or receiver).ttl is not None
+    members = [member for member in receiver.members if stand_in(member)] or list(receiver.members)
+    return any((stand_in(member) or member).ttl is not None for member in members)
 
 
 def stand_in(target: TwinTarget) -> TwinTarget | None:
