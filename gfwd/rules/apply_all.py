@@ -89,16 +89,19 @@ class _Combiner:
             for first, last in self._ports[number]:
                 changes[first].append((number, True))
                 changes[last + 1].append((number, False))
-        here: list[int] = []  # sorted
+        competing: list[int] = []  # both sorted
+        always: list[int] = []
         ranges = []
         for first, beyond in pairwise([*sorted(changes), 0]):
             for number, begins in changes[first]:
+                here = always if self._kinds[number] is Kind.ALWAYS else competing
                 if begins:
                     insort(here, number)
                 else:
                     here.remove(number)
-            if here:
-                ranges.append((first, beyond - 1, self._number(self._state(here))))
+            if competing or always:
+                state = _State(competing[0] if competing else None, tuple(always))
+                ranges.append((first, beyond - 1, self._number(state)))
         return joined(ranges)
 
     def joined(self, own: PortMap, around: Sequence[PortMap]) -> PortMap:
@@ -122,10 +125,6 @@ class _Combiner:
         if state.best is None or (kind is Kind.DEFAULT and state.always):
             return state.always
         return tuple(sorted((state.best, *state.always)))
-
-    def _state(self, numbers: Sequence[int]) -> _State:
-        always = tuple(number for number in numbers if self._kinds[number] is Kind.ALWAYS)
-        return _State(next((n for n in numbers if self._kinds[n] is not Kind.ALWAYS), None), always)
 
     def _number(self, state: _State) -> int:
         if state not in self._number_of:
