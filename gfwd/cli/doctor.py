@@ -62,6 +62,7 @@ def _asked(arguments: argparse.Namespace) -> "Asked":
             gateways=config.gateways,
             workers=config.workers,
             cpus=config.cpus,
+            metrics=config.listeners.metrics,
         )
     ruleset = classic.load(arguments.rules) if arguments.rules else None
     if ruleset is not None:

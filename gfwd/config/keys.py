@@ -15,7 +15,7 @@ from gfwd.config.collector_keys import collectors_field, groups_field
 from gfwd.config.collectors import NOTHING_KNOWN, Known
 from gfwd.config.exporter_keys import exporter_keys
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
-from gfwd.config.model import USUAL_SIZES, LogSetting, Sizes
+from gfwd.config.model import USUAL_SIZES, Listeners, LogSetting, Sizes
 from gfwd.config.rule_keys import APPLY, rule_keys
 from gfwd.rules.fields import parse_prefix, quote
 
@@ -23,6 +23,7 @@ SIZE_MOST: Final = 1 << 24
 """What the core's tables can hold."""
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
+_METRICS_RULES_MOST: Final = 10_000  # a page of some megabytes
 
 
 def all_keys(known: Known = NOTHING_KNOWN, apply: str = APPLY[0]) -> Schema:
@@ -110,6 +111,29 @@ class _Log(Group):
         return loaded if partial else LogSetting(**loaded)
 
 
+class _Listeners(Group):
+    metrics = Text(
+        values.endpoint,
+        example='"127.0.0.1:9055"',
+        says="The address and port where Prometheus asks for metrics (docs/metrics.md). Default: nobody listens.",
+    )
+    metrics_rules = Number(
+        1,
+        _METRICS_RULES_MOST,
+        example="200",
+        says="So many rules at most have metrics of their own. Default: none has.",
+    )
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check(self, _loaded: Mapping[str, Any], written: Mapping[str, Any], partial: bool | None, **_: Any) -> None:
+        if not partial and "metrics_rules" in written and "metrics" not in written:
+            refuse_keys({"metrics_rules": 'nobody can ask for them: write metrics = "127.0.0.1:9055", too'})
+
+    @post_load
+    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
+        return loaded if partial else Listeners(**loaded)
+
+
 class _Whole(Group):
     rules = Text(
         values.file_name,
@@ -150,6 +174,11 @@ class _Whole(Group):
         _Log(),
         example='[log] with format = "json"',
         says="What becomes of what gfwd says while it runs. Default: text on standard error.",
+    )
+    listeners = Table(
+        _Listeners(),
+        example='[listeners] with metrics = "127.0.0.1:9055"',
+        says="What gfwd answers over the network. Default: nothing.",
     )
     ports = Table(
         _ports(),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from gfwd.config.endpoint import Endpoint
 from gfwd.config.port_name import PortName
 from gfwd.rules.model import Address, Collector, Group, Ports, Prefix, RuleSet
 
@@ -28,6 +29,16 @@ class Sizes(NamedTuple):
 
 
 USUAL_SIZES: Final = Sizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """What gfwd answers over the network; None: nothing. metrics: for Prometheus. metrics_rules: so many rules at most
+    have metrics of their own there.
+    """
+
+    metrics: Endpoint | None = None
+    metrics_rules: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +68,7 @@ class Config:
     control: str | None = None
     watch: bool = False
     log: LogSetting = LogSetting()
+    listeners: Listeners = Listeners()
     collectors: Mapping[str, Collector] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)

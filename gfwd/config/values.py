@@ -7,9 +7,10 @@ import re
 from ipaddress import ip_address, ip_interface
 from typing import Final
 
+from gfwd.config.endpoint import Endpoint
 from gfwd.config.port_name import PortName
 from gfwd.rules.fields import FieldError, parse_ports
-from gfwd.rules.model import ALL_PORTS, Address, Ports, Prefix, ports_text
+from gfwd.rules.model import ALL_PORTS, LAST_PORT, Address, Ports, Prefix, ports_text
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
@@ -36,6 +37,27 @@ def socket_path(text: str) -> str:
             "/var/run/gfwd/control"
         )
     return text
+
+
+def endpoint(text: str) -> Endpoint:
+    """ADDRESS:PORT, of IPv6 [ADDRESS]:PORT; never a name, which may be another address tomorrow, or none."""
+    right = "right would be 127.0.0.1:9055, or [::1]:9055"
+    host, _, digits = text.rpartition(":")
+    is_port = digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) <= LAST_PORT
+    if not host and is_port:
+        raise ValueError(
+            f"{text!r} does not say at which address; for this host alone, right would be 127.0.0.1:{digits}"
+        )
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        found = address(host[1:-1] if is_bracketed else host)
+    except NotOfItsKind:
+        raise ValueError(f"{text!r} is no address with a port; {right}") from None
+    if not is_port or is_bracketed != (found.family == 6) or "%" in host:
+        raise ValueError(f"{text!r} is no address with a port; {right}")
+    if found.family == 6 and found.is_link_local:
+        raise ValueError(f"{text!r}: such an address is one link's only, and nothing says which link; {right}")
+    return Endpoint(found, int(digits))
 
 
 def log_place(text: str) -> str:

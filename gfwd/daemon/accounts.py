@@ -53,19 +53,23 @@ class Accounts:
             self._counts_before[slot] = self._core.rules(slot + 1)[slot]
         self._now = assignment
 
-    def ledger(self) -> Ledger:
-        """How it stands now."""
-        collectors, rules = self._now.collectors, self._now.rules
+    def ledger(self, *, with_rules: bool = True) -> Ledger:
+        """How it stands now. A hundred thousand rules take a while: without them, it has none."""
+        collectors = self._now.collectors
         copies = self._core.collectors(len(collectors.of) + len(collectors.gone))
-        counts = self._core.rules(len(rules.of) + len(rules.gone))
         return Ledger(
             frames=self._core.frames(),
             collectors={str(collector): self._copies(slot, copies[slot]) for collector, slot in collectors.of.items()},
-            rules=tuple(
-                RuleCount(place, text, self._count(slot, counts[slot]))
-                for (place, text), slot in zip(self._now.names, rules.of.values(), strict=True)
-            ),
+            rules=self._rules() if with_rules else (),
             gone=added((self._forgotten, *(self._copies(slot, copies[slot]) for slot in collectors.gone.values()))),
+        )
+
+    def _rules(self) -> tuple[RuleCount, ...]:
+        rules = self._now.rules
+        counts = self._core.rules(len(rules.of) + len(rules.gone))
+        return tuple(
+            RuleCount(place, text, self._count(slot, counts[slot]))
+            for (place, text), slot in zip(self._now.names, rules.of.values(), strict=True)
         )
 
     def _copies(self, slot: int, copies: CopyLedger) -> CopyLedger:

@@ -443,11 +443,15 @@ class Forwarder:
     def _unread(self) -> int:
         return sum(self._core.xdp(port.number).unread for port in self._ports if port.name.kind == "xdp")
 
-    def report(self) -> Report:
+    def exporters(self) -> int:
+        """How many exporters are told apart; one that two workers saw counts twice."""
+        return self._core.exporter_entries() - len(self._workers)
+
+    def report(self, *, with_rules: bool = True) -> Report:
         """How it stands now."""
         used = {hop.neighbour for hop in self._now().found.values() if hop is not None}
         return Report(
-            self._accounts.ledger(),
+            self._accounts.ledger(with_rules=with_rules),
             self._core.work(),
             tuple(map(self._port_report, self._ports)),
             tuple(

@@ -39,6 +39,27 @@ class Read:
     found: Fresh | GfwdError | None
 
 
+@dataclass(slots=True)
+class Tally:
+    """How reloads have gone since the start, which counts as one that was done, but for the number.
+
+    last_done, last_failed: seconds since 1970; None: there was none.
+    """
+
+    last_done: float
+    last_failed: float | None = None
+    is_last_done: bool = True
+    done: int = 0
+    failed: int = 0
+
+    def count(self, now: float, *, is_done: bool) -> None:
+        self.is_last_done = is_done
+        if is_done:
+            self.done, self.last_done = self.done + 1, now
+        else:
+            self.failed, self.last_failed = self.failed + 1, now
+
+
 def prepare(config: Config) -> Fresh:
     """All that takes a while. Raises GfwdError."""
     rules = config.rules

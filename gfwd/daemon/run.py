@@ -13,6 +13,7 @@ from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
 from gfwd.daemon.forwarder import Forwarder, Setting
 from gfwd.daemon.keep_up import KeepUp
+from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log.event import Say
 from gfwd.daemon.log.writer import Log
 from gfwd.daemon.netmap_ports import open_netmap_ports
@@ -42,6 +43,7 @@ class _Around:
     kernel: Kernel
     heard: signals.Signals
     reader: Reader
+    metrics: MetricsListener
     log: Log
     render: Render
 
@@ -72,9 +74,10 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
         with (
             signals.Signals() as heard,
             Reader(read) as reader,
+            MetricsListener(config.listeners.metrics, log.say) as metrics,
             in_order(_wanted(config), log.say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, log, render)
+            around = _Around(kernel, heard, reader, metrics, log, render)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -90,7 +93,16 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         forwarder = Forwarder(kernel, core, ports, workers, log.say, prober)
         forwarder.take(setting, fresh.space)
         unknown = UnknownExporters(core)
-        service = Service(forwarder, unknown, config, around.reader, lambda its: _own(kernel, its), log, around.render)
+        service = Service(
+            forwarder,
+            unknown,
+            config,
+            around.reader,
+            lambda its: _own(kernel, its),
+            around.metrics,
+            log,
+            around.render,
+        )
         with (
             Control(Path(config.control), service.asked) if config.control else nullcontext() as control,
             KeepUp(ports, log.say),

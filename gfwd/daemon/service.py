@@ -11,10 +11,12 @@ from gfwd.config.model import Config
 from gfwd.daemon import names, signals
 from gfwd.daemon.control import Control, Question, Reply
 from gfwd.daemon.forwarder import Forwarder, Setting
+from gfwd.daemon.listeners.exposed import Standing, metrics_page
+from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.log.writer import Log
-from gfwd.daemon.reload import Fresh, Reader
+from gfwd.daemon.reload import Fresh, Reader, Tally
 from gfwd.daemon.report import Report
 from gfwd.daemon.unknown import SORTS, UnknownExporters
 from gfwd.daemon.watch import Watch
@@ -68,7 +70,9 @@ class _Asker(NamedTuple):
 
 
 class Service:
-    """config: what it does now. own: see Own. log: whatever the operator should know. render: see Render."""
+    """config: what it does now. own: see Own. metrics: listens where config says. log: gets whatever the operator
+    should know. render: see Render.
+    """
 
     def __init__(
         self,
@@ -77,12 +81,16 @@ class Service:
         config: Config,
         reader: Reader,
         own: Own,
+        metrics: MetricsListener,
         log: Log,
         render: Render,
     ) -> None:
         self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
+        self._metrics = metrics
         self._log, self._say, self._render = log, log.say, render
         self._started = time.monotonic()
+        self._reloads = Tally(last_done=time.time())
+        self._started_at = self._reloads.last_done
         self._is_over = False
         self._complained = "", 0.0  # of what, and when
         self._askers: list[_Asker] = []
@@ -103,6 +111,7 @@ class Service:
         """
         self._say(self._forwarder.ready())
         ears = [*news, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
+        ears.append(self._metrics.fileno())
         with selectors.DefaultSelector() as selector:
             for ear in ears if control is None else [*ears, control.fileno()]:
                 selector.register(ear, selectors.EVENT_READ)
@@ -112,6 +121,7 @@ class Service:
                 self._obey(heard.taken())
                 if control is not None:
                     control.look()
+                self._metrics.look(self._metrics_page)
                 self._reload()
                 self._look_at_files()
                 try:
@@ -122,7 +132,7 @@ class Service:
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
         watch = self._watch if not self._askers else None  # it looks at nothing while something is read
-        deadlines = [its.deadline() for its in (self._forwarder, watch, control) if its is not None]
+        deadlines = [its.deadline() for its in (self._forwarder, watch, control, self._metrics) if its is not None]
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -182,6 +192,22 @@ class Service:
         seconds = round(time.monotonic() - self._started)
         return {"version": __version__, "pid": os.getpid(), "rules_file": self._config.rules.path, "seconds": seconds}
 
+    def _metrics_page(self) -> bytes:
+        rules_most = self._config.listeners.metrics_rules
+        return metrics_page(
+            Standing(
+                report=self._forwarder.report(with_rules=rules_most is not None),
+                rules=len(self._config.rules.rules),
+                rules_most=rules_most,
+                exporters=self._forwarder.exporters(),
+                unknown=self._unknown.number(),
+                started=self._started_at,
+                reloads=self._reloads,
+                answers=self._metrics.answers,
+                cut_off=self._metrics.cut_off,
+            )
+        )
+
     # ---- reload ----
 
     def _ask_for_reload(self, asker: _Asker) -> None:
@@ -215,6 +241,7 @@ class Service:
         except GfwdError as error:
             answer = error
         if not is_dry:
+            self._reloads.count(time.time(), is_done=not isinstance(answer, GfwdError))
             self._tell(answer, is_asked=not all(asker.is_watch for asker in askers))
         for asker in askers:
             asker.reply(answer if isinstance(answer, GfwdError) else str(answer))
@@ -236,8 +263,12 @@ class Service:
         if not own:
             raise UsageError("error: no address is left that could be gfwd's")
         setting = setting_of(fresh, own)
-        if not dry_run:
-            self._forwarder.take(setting, fresh.space)
+        metrics = fresh.config.listeners.metrics
+        if dry_run:
+            self._metrics.could_be(metrics)
+        else:
+            with self._metrics.changed_to(metrics):
+                self._forwarder.take(setting, fresh.space)
             self._config = fresh.config
             self._log.take(fresh.config.log)
             tell_of(fresh.remarks, self._say)

@@ -76,6 +76,11 @@ class UnknownExporters:
         self._core = core
         self._looks = Looks()
 
+    def number(self) -> int:
+        """How many pairs of source and port are told apart that have no rule by now either."""
+        entries, _ = merged(self._core.unknown())
+        return sum(self._core.lookup(one.family, one.address, one.port) is None for one in entries)
+
     def answer(
         self,
         config: Config,

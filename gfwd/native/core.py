@@ -434,6 +434,10 @@ class Core(AbstractContextManager["Core"]):
         n = min(room, lib.fw_read_exporters(self._core, s, room))
         return [_exporter(s[i]) for i in range(n)]
 
+    def exporter_entries(self) -> int:
+        """How many exporters() has, without a look at them: one of each worker's stands for those without room."""
+        return int(lib.fw_read_exporters(self._core, ffi.NULL, 0))
+
     def unknown(self) -> list[Unknown]:
         """Whose datagrams no rule wants. One that two workers saw stands there twice."""
         room = lib.fw_read_unknown(self._core, ffi.NULL, 0)

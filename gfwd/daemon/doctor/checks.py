@@ -1,11 +1,12 @@
-"""The table of checks, in the order in which a packet meets what they look at: ports, cards, rules, ways.
+"""The table of checks, in the order in which a packet meets what they look at: ports, cards, rules, ways; then
+what no packet meets.
 
 Each is a function without side effects, from what is asked and what is known to findings.
 """
 
 from collections.abc import Callable, Iterator
 
-from gfwd.daemon.doctor import check_host, check_interfaces, check_netmap, check_ways, check_xdp
+from gfwd.daemon.doctor import check_host, check_interfaces, check_listeners, check_netmap, check_ways, check_xdp
 from gfwd.daemon.doctor.facts import Asked, Facts
 from gfwd.daemon.doctor.finding import Finding
 
@@ -52,4 +53,6 @@ CHECKS: tuple[Check, ...] = (
     check_ways.mtus_match,
     check_ways.this_host_takes_kept_sources,
     check_ways.others_take_kept_sources,
+    # who may look on
+    check_listeners.metrics_are_for_few,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gfwd.config.endpoint import Endpoint
 from gfwd.daemon.card.system import Feature
 from gfwd.daemon.names import Answer
 from gfwd.daemon.ports import Wanted
@@ -19,7 +20,8 @@ from gfwd.rules.model import Address, Collector, Prefix, RuleSet
 class Asked:
     """What gfwd is to do here; without ports, nothing in particular. own: None: the addresses that the inputs have.
 
-    fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes.
+    fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes. metrics:
+    where Prometheus asks for them.
     """
 
     rules: RuleSet | None = None
@@ -29,6 +31,7 @@ class Asked:
     gateways: Mapping[Prefix, Address] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
+    metrics: Endpoint | None = None
 
     def of_kind(self, *kinds: str) -> tuple[Wanted, ...]:
         return tuple(one for one in self.ports if one.name.kind in kinds)

@@ -17,6 +17,12 @@ RULE_WARNING: Final = Kind("rule_warning", _WARNING, ("file", "line"))
 RULE_WARNINGS_MORE: Final = Kind("rule_warnings_more", _WARNING, ("file", "number"))
 UPDATE_FAILED: Final = Kind("update_failed", _ERROR, ())
 
+# ---- listeners ----
+
+METRICS_LISTEN: Final = Kind("metrics_listen", _INFO, ("address",))
+METRICS_END: Final = Kind("metrics_end", _INFO, ("address",))
+METRICS_FAILED: Final = Kind("metrics_failed", _ERROR, ("address",))
+
 # ---- collectors and neighbours ----
 
 COLLECTOR_NO_WAY: Final = Kind("collector_no_way", _WARNING, ("collector", "address"))

@@ -6,7 +6,8 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from gfwd.config.model import Config, LogSetting, Sizes
+from gfwd.config.endpoint import Endpoint
+from gfwd.config.model import Config, Listeners, LogSetting, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
@@ -160,6 +161,14 @@ def rules(draw: st.DrawFn, named: Iterable[Receiver], line: int) -> Rule:
 
 
 @st.composite
+def listeners(draw: st.DrawFn) -> Listeners:
+    metrics = draw(st.none() | st.builds(Endpoint, addresses(of_collector=True), PORT))
+    return Listeners(
+        metrics=metrics, metrics_rules=None if metrics is None else draw(st.none() | st.integers(1, 10_000))
+    )
+
+
+@st.composite
 def configurations(draw: st.DrawFn) -> Config:
     names = draw(st.lists(WORDS, unique=True, max_size=5))
     n_collectors = draw(st.integers(0, len(names)))
@@ -195,6 +204,7 @@ def configurations(draw: st.DrawFn) -> Config:
                 level=st.sampled_from(("info", "warning", "error")),
             )
         ),
+        listeners=draw(listeners()),
         collectors=named,
         groups=grouped,
     )

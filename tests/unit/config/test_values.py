@@ -92,3 +92,41 @@ def test_count():
     for text in ("", "0", "-1", "1.5", "1_000", "٣"):
         with pytest.raises(ValueError, match="not a number from 1 up"):
             values.count(text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9055", "0.0.0.0:1", "[::1]:65535", "[2001:db8::1]:9055"])
+def test_endpoint(text):
+    assert str(values.endpoint(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:http",
+        "127.0.0.1:\u0663",
+        "[127.0.0.1]:9055",
+        "::1",
+        "[::1]",
+        "::1:9055",
+        "localhost:9055",
+        "*:9055",
+        "[fe80::1]:9055",
+        "[2001:db8::1%eth0]:9055",
+        "1" * 5_000,
+    ],
+)
+def test_no_endpoint(text):
+    with pytest.raises(ValueError, match=r"right would be 127\.0\.0\.1:9055"):
+        values.endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["8000", ":8000"])
+def test_a_port_alone_is_no_endpoint(text):
+    with pytest.raises(ValueError, match=r"at which address; for this host alone, right would be 127\.0\.0\.1:8000"):
+        values.endpoint(text)

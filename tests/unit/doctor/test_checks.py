@@ -10,6 +10,7 @@ from gfwd.daemon.doctor import (
     Severity,
     check_host,
     check_interfaces,
+    check_listeners,
     check_netmap,
     check_ways,
     check_xdp,
@@ -31,7 +32,7 @@ def test_where_all_is_well_on_freebsd(freebsd):
 
 def test_each_check_stands_in_the_table_once():
     assert len(set(checks.CHECKS)) == len(checks.CHECKS)
-    modules = (check_host, check_interfaces, check_netmap, check_ways, check_xdp)
+    modules = (check_host, check_interfaces, check_listeners, check_netmap, check_ways, check_xdp)
     written = [its for module in modules for name, its in vars(module).items() if is_check(module, name, its)]
     assert set(written) == set(checks.CHECKS)
 
