@@ -4,7 +4,7 @@ run.py      forward, live
 ask.py      status, reload, stop, neighbours: ask one that runs
 unknown.py  who sends what no rule wants, and the rules that would take it
 check.py    validate a rules file
-explain.py  which rule wins a datagram, and why
+explain.py  which rules apply to a datagram, why, and what leaves
 diff.py     which datagrams go somewhere else by other rules
 import_.py  other forwarders' configurations as rules
 doctor.py   what on this host would hurt

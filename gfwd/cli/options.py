@@ -94,15 +94,18 @@ def config(arguments: argparse.Namespace, command: str) -> "Config":
     )
 
 
-def ruleset(arguments: argparse.Namespace) -> tuple["RuleSet", "Ports | None"]:
-    """The rules of -c or --rules, and what the former says of `listen`. Raises ConfigError."""
+def ruleset(arguments: argparse.Namespace) -> tuple["RuleSet", "Ports | None", list[Address]]:
+    """The rules of -c or --rules, and what the former says of `listen`, and of gfwd's own single addresses. Raises
+    ConfigError.
+    """
     from gfwd.config import reading
     from gfwd.rules import classic
 
     if arguments.config is None:
-        return classic.load(arguments.rules), None
+        return classic.load(arguments.rules), None, []
     its = reading.load(arguments.config)
-    return its.rules, its.listen
+    own = [Address(prefix.family, prefix.value) for prefix in its.own or () if prefix.size == 1]
+    return its.rules, its.listen, own
 
 
 def refuse_beside_config(arguments: argparse.Namespace, command: str) -> None:
@@ -149,6 +152,13 @@ def value(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return typed
 
 
+def udp_port(text: str) -> int:
+    """A port that a datagram may come from; 0 is one, too (RFC 768)."""
+    if not _is_udp_port(text):
+        raise ValueError(f"{text!r} is no port; right would be a number from 0 to {LAST_PORT}")
+    return int(text)
+
+
 def datagram(text: str) -> tuple[Address, int]:
     """SRC:DPORT: an exporter's address, one of IPv6 in brackets, and the port that it sends to."""
     host, colon, port = text.rpartition(":")
@@ -157,7 +167,10 @@ def datagram(text: str) -> tuple[Address, int]:
         address = ip_address(host[1:-1] if is_bracketed else host)
     except ValueError:
         address = None
-    is_port = port.isascii() and port.isdigit() and int(port) <= LAST_PORT
-    if not colon or address is None or not is_port or is_bracketed != (address.version == 6) or "%" in host:
+    if not colon or address is None or not _is_udp_port(port) or is_bracketed != (address.version == 6) or "%" in host:
         raise ValueError(f"{text!r} is not SRC:DPORT; right would be 10.2.2.3:514 or [2001:db8::3]:514")
     return Address(4 if address.version == 4 else 6, int(address)), int(port)
+
+
+def _is_udp_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= LAST_PORT

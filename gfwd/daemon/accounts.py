@@ -1,14 +1,14 @@
 """What a core counts, under the names that the operator knows, while rules and collectors come and go."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from gfwd.metrics.ledger import NOTHING, Ledger, RuleCount, added, since
+from gfwd.metrics.ledger import NOTHING, Destination, Ledger, RuleCount, added, since
 from gfwd.metrics.slots import Slots
 from gfwd.native.core import CopyLedger, Core, Count
 from gfwd.rules.canonical import rule_text
-from gfwd.rules.model import Collector, Rule, RuleSet
+from gfwd.rules.model import Collector, Group, Rule, RuleSet
 from gfwd.rules.space import RuleSpace
 
 _RuleKey = tuple[object, ...]
@@ -16,11 +16,14 @@ _RuleKey = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The slots for a rule set. rules: by the rules' ranks. names: place and text, likewise."""
+    """The slots for a rule set. rules: by the rules' ranks. names: place and text, likewise. destinations: of the
+    collectors, by their canonical text.
+    """
 
     collectors: Slots[Collector]
     rules: Slots[_RuleKey]
     names: tuple[tuple[str, str], ...]
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
 
     def rule_slots(self) -> tuple[int, ...]:
         return tuple(self.rules.of.values())
@@ -42,6 +45,7 @@ class Accounts:
             self._now.collectors.after((one.alone() for one in ruleset.collectors()), "collectors"),
             self._now.rules.after(_keys(space.ranked), "rules"),
             tuple((f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked),
+            _destinations(ruleset),
         )
 
     def take(self, assignment: Assignment) -> None:
@@ -62,6 +66,7 @@ class Accounts:
             collectors={str(collector): self._copies(slot, copies[slot]) for collector, slot in collectors.of.items()},
             rules=self._rules() if with_rules else (),
             gone=added((self._forgotten, *(self._copies(slot, copies[slot]) for slot in collectors.gone.values()))),
+            destinations=self._now.destinations,
         )
 
     def _rules(self) -> tuple[RuleCount, ...]:
@@ -79,6 +84,14 @@ class Accounts:
     def _count(self, slot: int, count: Count) -> Count:
         before = self._counts_before.get(slot)
         return count if before is None else Count(count.packets - before.packets, count.bytes - before.bytes)
+
+
+def _destinations(ruleset: RuleSet) -> dict[str, Destination]:
+    groups: dict[str, list[str]] = {str(collector): [] for collector in ruleset.collectors()}
+    for group in dict.fromkeys(one for rule in ruleset.rules for one in rule.receivers if isinstance(one, Group)):
+        for member in group.members:
+            groups[str(member)].append(group.name)
+    return {str(one): Destination(one.place(), tuple(groups[str(one)])) for one in ruleset.collectors()}
 
 
 def _keys(rules: Sequence[Rule]) -> list[_RuleKey]:

@@ -1,42 +1,72 @@
-"""What would leave for the collectors of a rule: names are looked up, and a plan's own choice of addresses is made."""
+"""What would leave for one datagram: names are looked up, and the plan's own choices are made."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from gfwd.daemon import names
 from gfwd.daemon.report import HealthReport, WayReport
-from gfwd.health.words import time_text
 from gfwd.plan.blueprint import Hop, Route
+from gfwd.plan.getters import Getter, Sharing, getter_of, sharings_of
+from gfwd.plan.shares import share_of
 from gfwd.rules.explain import Explanation
-from gfwd.rules.model import Address, Collector, Rule
+from gfwd.rules.model import NO_OPTIONS, Address, Collector, Family, Group, Options, Receiver, each_collector
+from gfwd.rules.space import receivers_of
+
+
+class Live(NamedTuple):
+    """What only a gfwd that runs knows: the ways by address, and the health of collectors that are checked, by name."""
+
+    ways: Mapping[str, WayReport]
+    health: Mapping[str, HealthReport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """One copy of a datagram.
+    """One copy of a datagram, and who would get it.
 
-    addresses: those that the collector has. address, port: where the copy goes. drop: the drop cause, where none would
-    leave, or else not_loaded, or replaced by a backup; why: the same for people. way, health: what only a gfwd that
-    runs knows; None without one, and health where the collector is not checked.
+    group: that it is a member of. one_of: of the group's copies one leaves, and which one hangs on more than the
+    exporter and the port. instead_of: who is down. addresses: those that the collector has. address, port: where the
+    copy goes. own: gfwd's own address, which it leaves with; None: with another one, or it is not known. drop: the drop
+    cause, where none would leave, or else not_loaded; why: the same for people. way, health: what only a gfwd that runs
+    knows; None without one, and health where the collector is not checked.
     """
 
     collector: Collector
-    addresses: tuple[Address, ...]
-    address: Address | None
+    group: Group | None = None
+    one_of: bool = False
+    instead_of: Collector | None = None
+    addresses: tuple[Address, ...] = ()
+    address: Address | None = None
     port: int
+    own: str | None = None
     drop: str | None = None
     why: str | None = None
     way: WayReport | None = None
     health: HealthReport | None = None
 
+    @property
+    def options(self) -> Options:
+        return self.collector.options or NO_OPTIONS
+
     def as_json(self) -> dict[str, Any]:
         """As an object of JSON, without what only a running gfwd knows where there is none."""
+        options = self.options
         return {
             "collector": str(self.collector),
+            "group": self.group and self.group.name,
+            "balance": self.group and self.group.balance,
+            "one_of": self.one_of,
+            "instead_of": self.instead_of and str(self.instead_of),
             "addresses": [str(address) for address in self.addresses],
             "address": self.address and str(self.address),
             "port": self.port,
+            "source": "own" if options.own_source else "keep",
+            "own": self.own,
+            "source_port": options.source_port,
+            "ttl": options.ttl,
+            "sample": options.sample,
+            "limit": options.limit,
             "drop": self.drop,
             "why": self.why,
             **({} if self.way is None else {"way": self.way._asdict()}),
@@ -44,63 +74,156 @@ class Copy:
         }
 
 
-def look_up(explanations: list[Explanation]) -> dict[Collector, names.Answer]:
-    """The addresses of all collectors of all winners, or why a name has none."""
-    winners = [explanation.winner for explanation in explanations if explanation.winner is not None]
-    return names.look_up(dict.fromkeys(collector for rule in winners for collector in rule.collectors))
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The copies of datagrams.
 
-
-def copies(explanation: Explanation, answers: Mapping[Collector, names.Answer]) -> list[Copy]:
-    """The copies that the winner asks for, in its order; none without a winner."""
-    rule = explanation.winner
-    if rule is None:
-        return []
-    return [_copy(rule, collector, explanation, answers[collector]) for collector in rule.collectors]
-
-
-def in_health(sent: Iterable[Copy], health: Mapping[str, HealthReport]) -> list[Copy]:
-    """The copies with what a gfwd that runs knows of its collectors, by name: one that is down gets none."""
-    found = []
-    for copy in sent:
-        its = health.get(str(copy.collector))
-        if its is None or copy.drop is not None or its.state != "down":
-            found.append(replace(copy, health=its))
-        else:
-            follows = "it has no backup that is up" if its.instead is None else f"it goes to {its.instead}"
-            why = f"it is down for {time_text(its.seconds)} now, the last try: {its.result}; {follows}"
-            drop = "no_collector" if its.instead is None else "replaced"
-            found.append(replace(copy, health=its, drop=drop, why=why))
-    return found
-
-
-def on_their_ways(sent: Iterable[Copy], ways: Mapping[str, WayReport]) -> list[Copy]:
-    """The copies with what a gfwd that runs knows of the ways, by address. One that it does not know, it does not send
-    to: it runs by other rules.
+    answers: each collector's addresses, or why it has none. down: collectors that are. own: gfwd's own addresses, as
+    far as they are known. live: what a gfwd that runs knows; None: nobody was asked.
     """
-    found = []
-    for copy in sent:
-        way = ways.get(str(copy.address))
-        if copy.drop is not None or copy.address is None:
-            found.append(copy)
-        elif way is None:
-            why = "the gfwd that runs has other rules, and does not send there; gfwd reload has it read these"
-            found.append(replace(copy, drop="not_loaded", why=why))
-        elif way.next_hop is None:
-            found.append(replace(copy, way=way, drop="no_collector", why="no route leaves by a port of gfwd's"))
-        else:
-            found.append(replace(copy, way=way))
-    return found
+
+    answers: Mapping[Collector, names.Answer]
+    down: frozenset[Collector] = frozenset()
+    own: Sequence[Address] = ()
+    live: Live | None = None
+
+    def copies(self, explanation: Explanation, source_port: int | None = None) -> list[Copy]:
+        """Those that the rules that apply ask for, in the order in which they leave. source_port: the exporter's; None:
+        it is not known.
+        """
+        rules = explanation.applying
+        family = next((rule.source.family for rule in rules if rule.source is not None), None)
+        found: list[Copy] = []
+        for receiver, sharing in sharings_of(receivers_of(rules), self.down):
+            getters = _getters(sharing, explanation, source_port)
+            for getter in getters:
+                found.append(self._copy(receiver, getter, explanation, family, one_of=len(getters) > 1))
+        return found
+
+    def health_of_down(self, explanation: Explanation) -> list[HealthReport]:
+        """Of those that would get copies, or have a share of them, were they not down."""
+        health = {} if self.live is None else self.live.health
+        wanted = each_collector(receivers_of(explanation.applying))
+        return [health[str(one)] for one in wanted if one in self.down]
+
+    def _copy(
+        self,
+        receiver: Receiver,
+        getter: Getter,
+        explanation: Explanation,
+        family: Family | None,
+        *,
+        one_of: bool,
+    ) -> Copy:
+        collector, answer = getter.collector, self.answers[getter.collector]
+        addresses = () if isinstance(answer, str) else answer
+        hops = tuple(Hop(address, 0, 0) for address in addresses if self._has_way(address))
+        # The plan's own choice; which port and neighbour a copy leaves by plays no part in it.
+        hop = Route(0, hops).hop_for(family)
+        address = hop and hop.address
+        way = None if self.live is None else self.live.ways.get(str(address))
+        own = self._own(collector, address, way)
+        drop, why = self._drop(getter, answer, address, way, own, explanation.source.family)
+        return Copy(
+            collector=collector,
+            group=receiver if isinstance(receiver, Group) else None,
+            one_of=one_of,
+            instead_of=_instead_of(receiver, getter, self.down),
+            addresses=addresses,
+            address=address or next(iter(addresses), None),
+            port=collector.port or explanation.port,
+            own=own,
+            drop=drop,
+            why=why,
+            way=way,
+            health=None if self.live is None else self.live.health.get(str(collector)),
+        )
+
+    def _has_way(self, address: Address) -> bool:
+        if self.live is None:
+            return True
+        way = self.live.ways.get(str(address))
+        return way is not None and way.next_hop is not None
+
+    def _own(self, collector: Collector, address: Address | None, way: WayReport | None) -> str | None:
+        if address is None or collector.options is None or not collector.options.own_source:
+            return None
+        if way is not None:
+            return way.own
+        return next((str(one) for one in self.own if one.family == address.family), None)
+
+    def _drop(
+        self,
+        getter: Getter,
+        answer: names.Answer,
+        address: Address | None,
+        way: WayReport | None,
+        own: str | None,
+        family: Family,
+    ) -> tuple[str | None, str | None]:
+        """The cause, and the same for people, in the core's order."""
+        options = getter.collector.options or NO_OPTIONS
+        if not getter.is_there:
+            return "no_collector", "it is down, and has no backup that is up"
+        if isinstance(answer, str):
+            return "no_collector", answer
+        if address is None:
+            return self._nowhere(answer)
+        if way is not None and options.own_source and own is None:
+            return "no_collector", f"it is to get gfwd's own address, and {way.port} has none of IPv{address.family}"
+        if address.family != family:
+            kept = "" if options.own_source else ", which is kept,"
+            return "family_mismatch", f"its address is IPv{address.family}, and the exporter's{kept} IPv{family}"
+        if way is not None and way.state == "failed":
+            return "neighbour_failed", f"its next hop, {way.next_hop} behind {way.port}, does not answer"
+        return None, None
+
+    def _nowhere(self, addresses: Iterable[Address]) -> tuple[str, str]:
+        """What a gfwd that runs does not know, it does not send to: it runs by other rules."""
+        assert self.live is not None
+        if any(str(address) in self.live.ways for address in addresses):
+            return "no_collector", "no route leaves by a port of gfwd's"
+        why = "the gfwd that runs has other rules, and does not send there; gfwd reload has it read these"
+        return "not_loaded", why
 
 
-def _copy(rule: Rule, collector: Collector, explanation: Explanation, answer: names.Answer) -> Copy:
-    port = collector.port or explanation.port
-    if isinstance(answer, str):
-        return Copy(collector=collector, addresses=(), address=None, port=port, drop="no_collector", why=answer)
-    # The plan's own choice; which port and neighbour a copy leaves by plays no part in it.
-    hop = Route(0, tuple(Hop(address, 0, 0) for address in answer)).hop_for(rule.source and rule.source.family)
-    address = hop and hop.address
-    drop = why = None
-    if address is not None and address.family != explanation.source.family:
-        drop = "family_mismatch"
-        why = f"its address is IPv{address.family}, and the exporter's, which is kept, IPv{explanation.source.family}"
-    return Copy(collector=collector, addresses=answer, address=address, port=port, drop=drop, why=why)
+def sender(explanations: Sequence[Explanation], own: Iterable[Address], live: Live | None) -> Sender:
+    """Looks up all names that copies would go to now."""
+    down = frozenset(_down(explanations, live))
+    wanted = dict.fromkeys(
+        getter.collector
+        for explanation in explanations
+        for _, sharing in sharings_of(receivers_of(explanation.applying), down)
+        for getter in sharing.getters
+    )
+    return Sender(names.look_up(wanted), down, tuple(own), live)
+
+
+def _down(explanations: Iterable[Explanation], live: Live | None) -> Iterator[Collector]:
+    """Also backups that are: each stands there without its own, so one name may be that of two."""
+    health = {} if live is None else live.health
+    down = {name for name, its in health.items() if its.state == "down"}
+    for explanation in explanations:
+        for collector in each_collector(receivers_of(explanation.applying)):
+            for one in (collector, *(collector.options or NO_OPTIONS).backup):
+                if str(one) in down:
+                    yield one
+
+
+def _getters(sharing: Sharing, explanation: Explanation, source_port: int | None) -> Sequence[Getter]:
+    """Of those who share the copies, the one whose this datagram's is; all, where that is not known."""
+    flow = None
+    if sharing.balance == "flow" and source_port is not None:
+        flow = source_port, explanation.port
+    is_known = sharing.balance == "exporter" or flow is not None
+    if is_known and len(sharing.getters) > 1:
+        return (sharing.getters[sharing.places()[share_of(explanation.source, flow)]],)
+    return tuple(dict.fromkeys(sharing.getters))
+
+
+def _instead_of(receiver: Receiver, getter: Getter, down: Collection[Collector]) -> Collector | None:
+    """Whom it stands in for; None: it has its own copies."""
+    members = each_collector([receiver])
+    if any(member.alone() == getter.collector and member not in down for member in members):
+        return None
+    return next((member for member in members if getter == getter_of(member, down) and getter.is_there), None)

@@ -469,14 +469,16 @@ class Forwarder:
     def ways(self) -> list[WayReport]:
         """The ways to all addresses of collectors."""
         hops = {slot: hop for hop, slot in self._ways.slots.items()}
+        course = self._now()
         found = []
-        for address, hop in self._now().found.items():
+        for address, hop in course.found.items():
             if hop is None:
-                found.append(WayReport(str(address), None, None, None, None))
+                found.append(WayReport(str(address), None, None, None, None, None))
                 continue
             neighbour = hops[hop.neighbour]
             its = self._neighbour_report(hop.neighbour, self._by_number[neighbour.port], neighbour.address)
-            found.append(WayReport(str(address), its.address, its.port, its.mac, its.state))
+            own = next((str(one) for one in course.senders[hop.egress] if one.family == address.family), None)
+            found.append(WayReport(str(address), its.address, its.port, its.mac, its.state, own))
         return found
 
     def _port_report(self, port: Port) -> PortReport:

@@ -39,7 +39,8 @@ class NeighbourReport(NamedTuple):
 class WayReport(NamedTuple):
     """The way to an address of a collector: the neighbour that gets its copies, and the port that they leave by.
 
-    None where no route leaves by a port of ours. state: of the neighbour.
+    None where no route leaves by a port of ours. state: of the neighbour. own: gfwd's own address, with which copies
+    leave that are to have one; None: it has none there.
     """
 
     address: str
@@ -47,6 +48,7 @@ class WayReport(NamedTuple):
     port: str | None
     mac: str | None
     state: str | None
+    own: str | None = None
 
 
 class HealthReport(NamedTuple):

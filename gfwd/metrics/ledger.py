@@ -1,9 +1,9 @@
 """The two ledgers, read from the core and put beside the names that the operator knows."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger
 
@@ -19,17 +19,25 @@ class RuleCount:
     count: Count
 
 
+class Destination(NamedTuple):
+    """Where a collector's copies go: host and port, as rules write them. groups: that it is a member of."""
+
+    place: str
+    groups: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """The frame ledger, and the copy ledger of each collector, by the collector's canonical text.
 
-    gone: of all collectors together that were there before a reload.
+    gone: of all collectors together that were there before a reload. destinations: of those that are there.
     """
 
     frames: FrameLedger
     collectors: dict[str, CopyLedger]
     rules: tuple[RuleCount, ...]
     gone: CopyLedger = NOTHING
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
 
     def copies(self) -> CopyLedger:
         """The copy ledger in all."""
@@ -42,6 +50,7 @@ class Ledger:
             "copies": self.copies()._asdict(),
             "collectors": {name: ledger._asdict() for name, ledger in self.collectors.items()},
             "gone": self.gone._asdict(),
+            "destinations": {name: its._asdict() for name, its in self.destinations.items()},
             "rules": {rule.place: {"rule": rule.text, **rule.count._asdict()} for rule in self.rules},
         }
 

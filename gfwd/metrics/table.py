@@ -27,17 +27,31 @@ def ledger_text(ledger: Ledger) -> str:
                 )
             ],
         ),
-        table_text(
-            ("collector", "wanted", "sent", "bytes", "pending", "dropped"),
-            [
-                (name, copies.wanted, copies.sent, copies.sent_bytes, copies.pending, sum(copies.drops.values()))
-                for name, copies in [*ledger.collectors.items(), *_gone(ledger), ("all", ledger.copies())]
-            ],
-        ),
+        _collectors(ledger),
         _drops(ledger),
         _rules(ledger),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _collectors(ledger: Ledger) -> str:
+    """Where a name goes, and which groups it is in, stands there only where some have names, or groups."""
+    its = ledger.destinations
+    beside: dict[str, dict[str, str]] = {
+        "to": {name: one.place for name, one in its.items() if one.place != name},
+        "of group": {name: ", ".join(one.groups) for name, one in its.items() if one.groups},
+    }
+    shown = {head: texts for head, texts in beside.items() if texts}
+    rows = [
+        (
+            name,
+            *(texts.get(name, "") for texts in shown.values()),
+            *(copies.wanted, copies.sent, copies.sent_bytes, copies.pending, sum(copies.drops.values())),
+        )
+        for name, copies in [*ledger.collectors.items(), *_gone(ledger), ("all", ledger.copies())]
+    ]
+    heads = ("collector", *shown, "wanted", "sent", "bytes", "pending", "dropped")
+    return table_text(heads, rows, texts=range(1 + len(shown)))
 
 
 def _gone(ledger: Ledger) -> list[tuple[str, CopyLedger]]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gfwd.native import core
-from gfwd.plan.blueprint import Blueprint, Hop, stand_in
-from gfwd.plan.shares import shares
+from gfwd.plan.blueprint import Blueprint, Hop
+from gfwd.plan.getters import Getter, sharing_of, sharings_of
 from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Collector, Family, Group, Receiver
 from gfwd.rules.space import Outcome, receivers_of
 
@@ -20,13 +20,6 @@ _NO_OPTION = (b"", b"", 0, 0, 0, 0, 0)
 
 PlanRule = tuple[int, int, int, int]
 """A struct fw_plan_rule: first target, number of targets, counter, special."""
-
-
-class _Getter(NamedTuple):
-    """Who gets a copy, without backups; is_there: it is not down."""
-
-    collector: Collector
-    is_there: bool
 
 
 class _Copy(NamedTuple):
@@ -55,7 +48,7 @@ class Targets:
         self._ttls: list[int] = []  # of the same; 0: one less
         self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int] | None] = {}
         self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
-        self._numbers: dict[tuple[_Getter, Family | None], int] = {}
+        self._numbers: dict[tuple[Getter, Family | None], int] = {}
         self._routes = {collector.alone(): route for collector, route in blueprint.routes.items()}
         self._turns: dict[Group, int] = {}
         self._first_choices: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
@@ -82,14 +75,12 @@ class Targets:
         """Where the targets stand: the first, and how many; None: there is more to it."""
         key = receivers, family
         if key not in self._spans:
-            getters = [self._getter(one) for one in receivers if isinstance(one, Collector)]
-            is_plain = len(getters) == len(receivers) and not any(map(_has_options, getters))
-            each_once: dict[Collector, _Getter] = {}
-            for getter in getters:
-                each_once.setdefault(getter.collector.nameless(), getter)
-            self._spans[key] = (len(self.entries), len(each_once)) if is_plain else None
+            copies = sharings_of(receivers, self._blueprint.down)
+            getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
+            is_plain = len(getters) == len(copies) and not any(map(_has_options, getters))
+            self._spans[key] = (len(self.entries), len(getters)) if is_plain else None
             if is_plain:
-                for getter in each_once.values():
+                for getter in getters:
                     self._add(getter, family)
         return self._spans[key]
 
@@ -116,7 +107,7 @@ class Targets:
         """Where the choices stand, one for each receiver: the first, and how many. The core sends nobody two copies."""
         key = receivers, family
         if key not in self._first_choices:
-            copies = [self._copy(one, family) for one in receivers]
+            copies = [self._copy(one, family) for one, _ in sharings_of(receivers, self._blueprint.down)]
             self._first_choices[key] = len(self.choices) // 4, len(copies)
             for copy in copies:
                 self.choices.extend((len(self.members), len(copy.targets), copy.balance, copy.turn))
@@ -126,23 +117,12 @@ class Targets:
     def _copy(self, receiver: Receiver, family: Family | None) -> _Copy:
         key = receiver, family
         if key not in self._copies:
-            if isinstance(receiver, Group):
-                self._copies[key] = self._share_out(receiver, family)
-            else:
-                target = self._number(self._getter(receiver), family)
-                self._copies[key] = _Copy((target,), core.BALANCES["round-robin"])
+            its = sharing_of(receiver, self._blueprint.down)
+            numbers = [self._number(getter, family) for getter in its.getters]
+            targets = tuple(numbers[place] for place in its.places())
+            turn = self._turn(receiver) if isinstance(receiver, Group) else 0
+            self._copies[key] = _Copy(targets, core.BALANCES[its.balance], turn)
         return self._copies[key]
-
-    def _share_out(self, group: Group, family: Family | None) -> _Copy:
-        """Who is down leaves what it had to the others, unless somebody steps in for it. Where all are down, each has
-        its own, of which nothing leaves.
-        """
-        getters = {member: self._getter(member) for member in group.members}
-        members = [member for member, getter in getters.items() if getter.is_there] or list(group.members)
-        targets = [self._number(getters[member], family) for member in members]
-        if len(members) > 1 and group.balance != "round-robin":
-            return _Copy(tuple(targets[place] for place in shares(members)), core.BALANCES[group.balance])
-        return _Copy(tuple(targets), core.BALANCES["round-robin"], self._turn(group))
 
     def _turn(self, group: Group) -> int:
         """It takes the same turns for all rules. Groups beyond as many as there are collectors share a number."""
@@ -150,14 +130,7 @@ class Targets:
             return 0
         return self._turns.setdefault(group, len(self._turns) % len(self._blueprint.routes))
 
-    def _getter(self, collector: Collector) -> _Getter:
-        """Itself, or who steps in for it."""
-        if collector not in self._blueprint.down:
-            return _Getter(collector.alone(), True)
-        backup = stand_in(collector, self._blueprint.down)
-        return _Getter(collector.alone(), False) if backup is None else _Getter(backup.alone(), True)
-
-    def _number(self, getter: _Getter, family: Family | None) -> int:
+    def _number(self, getter: Getter, family: Family | None) -> int:
         key = getter, family
         if key not in self._numbers:
             self._numbers[key] = self._add(getter, family)
@@ -165,7 +138,7 @@ class Targets:
 
     # ---- targets ----
 
-    def _add(self, getter: _Getter, family: Family | None) -> int:
+    def _add(self, getter: Getter, family: Family | None) -> int:
         """A collector that is down has the target of one without an address."""
         collector = getter.collector
         route = self._routes[collector]
@@ -207,7 +180,7 @@ def _bytes(family: Family, value: int) -> bytes:
     return value.to_bytes(ADDRESS_BITS[family] // 8, "big")
 
 
-def _has_options(getter: _Getter) -> bool:
+def _has_options(getter: Getter) -> bool:
     """Whether copies are not just sent."""
     options = getter.collector.options
     return options is not None and options._replace(check=None) != NO_OPTIONS

@@ -11,7 +11,7 @@ porttree.py   port → best rule so far, as a tree that can take steps back
 warnings.py   rules that can never win, and duplicates
 repeats.py    collectors that are named twice for the same datagrams
 suggest.py    exporters without a rule: the rules that would take their datagrams
-explain.py    one datagram: the rule that wins, those that lose to it, those that it misses by little
+explain.py    one datagram: the rules that apply, those that lose to them, those that it misses by little
 diff.py       two RuleSets: which datagrams go somewhere else
 moved.py      … the rules that are not the same in both
 cover.py      … few prefixes instead of many

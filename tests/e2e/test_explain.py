@@ -34,26 +34,47 @@ def examples() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def page_rules(tmp_path):
-    """site.rules of the page, and new.rules: the same without line 4."""
+    """site.rules and site.toml of the page; new.rules: without line 4; new.toml: without the exception."""
     (text,) = (block for block in blocks() if "default          162" in block)
     lines = text.splitlines(keepends=True)
     (tmp_path / "site.rules").write_text(text)
     (tmp_path / "new.rules").write_text("".join(lines[:3] + lines[4:]))
+    (text,) = (block for block in blocks() if "[collector.archive]" in block)
+    (tmp_path / "site.toml").write_text(text)
+    (tmp_path / "new.toml").write_text(text.replace('except = ["10.2.2.0/24"]\n', ""))
     return tmp_path
 
 
 def test_the_page_has_its_examples():
-    assert Counter(command.split()[0] for command, _ in examples()) == {"explain": 4, "diff": 1}
+    assert Counter(command.split()[0] for command, _ in examples()) == {"explain": 7, "diff": 2}
 
 
 @pytest.mark.parametrize(("command", "answer"), list(examples()), ids=[command for command, _ in examples()])
 def test_what_the_page_says(run, page_rules, command, answer):
     done = run(*shlex.split(command), cwd=page_rules)
     assert (done.stdout, done.stderr) == (answer, "")
-    assert done.returncode == ("no rule matches" in answer or command.startswith("diff"))
+    is_dropped = "counted as no_rule" in answer or "counted as denied" in answer
+    assert done.returncode == (is_dropped or command.startswith("diff"))
 
 
 # ---- explain ----
+
+
+PLAIN = {
+    "group": None,
+    "balance": None,
+    "one_of": False,
+    "instead_of": None,
+    "source": "keep",
+    "own": None,
+    "source_port": None,
+    "ttl": None,
+    "sample": 1,
+    "limit": None,
+    "drop": None,
+    "why": None,
+}
+"""A copy of which only the addresses change."""
 
 
 def test_explain_for_scripts(run):
@@ -65,17 +86,40 @@ def test_explain_for_scripts(run):
         "port": 2055,
         "listen": "162,514,2055,6343,9990-9999",
         "listened": True,
-        "winner": {"path": str(DEMO), "line": 11, "rule": "10.2.2.4 2055,9995 10.2.2.40 10.2.2.41:2055 A"},
+        "denied": None,
+        "limit": None,
+        "rules": [
+            {
+                "path": str(DEMO),
+                "line": 11,
+                "rule": "10.2.2.4 2055,9995 10.2.2.40 10.2.2.41:2055 A",
+                "apply": "best",
+            }
+        ],
         "copies": [
-            {"collector": c, "addresses": [a], "address": a, "port": 2055, "drop": None, "why": None}
+            {**PLAIN, "collector": c, "addresses": [a], "address": a, "port": 2055}
             for c, a in (("10.2.2.40", "10.2.2.40"), ("10.2.2.41:2055", "10.2.2.41"))
         ],
-        "losers": [{"path": str(DEMO), "line": 26, "rule": "default * 10.2.2.41 2001:db8:1::41", "why": "is_default"}],
+        "down": [],
+        "losers": [
+            {
+                "path": str(DEMO),
+                "line": 26,
+                "rule": "default * 10.2.2.41 2001:db8:1::41",
+                "apply": "best",
+                "why": "is_default",
+            }
+        ],
         "other_port": four["other_port"],
         "other_source": four["other_source"],
+        "excepted": [],
     }
-    assert [(miss["line"], miss["would_win"]) for miss in four["other_port"]] == [(12, True), (15, False), (22, False)]
-    assert [(miss["line"], miss["would_win"]) for miss in four["other_source"]] == [(7, False)]
+    assert [(miss["line"], miss["would_apply"]) for miss in four["other_port"]] == [
+        (12, True),
+        (15, False),
+        (22, False),
+    ]
+    assert [(miss["line"], miss["would_apply"]) for miss in four["other_source"]] == [(7, False)]
     assert [copy["drop"] for copy in six["copies"]] == ["family_mismatch", None]
 
 
@@ -87,8 +131,8 @@ def test_explain_is_what_replay_does(run, tmp_path, write):
     told = map(json.loads, run("explain", *points, "--rules", DEMO, "--json").stdout.splitlines())
     counted: Counter[str] = Counter()
     for one, explained in zip(seen, told, strict=True):
-        assert one["before"]["rules"][0]["rule"] == explained["winner"]["rule"]
-        counted[f"{DEMO}:{explained['winner']['line']}"] += one["datagrams"]
+        assert one["before"]["rules"][0]["rule"] == explained["rules"][0]["rule"]
+        counted[f"{DEMO}:{explained['rules'][0]['line']}"] += one["datagrams"]
     ledger = json.loads(run("replay", EXPORTERS, "-o", tmp_path / "out.pcap", "--rules", DEMO, "--json").stdout)
     assert counted == {place: count["packets"] for place, count in ledger["rules"].items()}
 

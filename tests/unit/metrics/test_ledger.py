@@ -1,8 +1,10 @@
 """The ledgers: added up, for scripts and for people."""
 
 import json
+import re
+from dataclasses import replace
 
-from gfwd.metrics.ledger import Ledger, RuleCount
+from gfwd.metrics.ledger import Destination, Ledger, RuleCount
 from gfwd.metrics.table import figures_text, ledger_text
 from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger
 
@@ -54,6 +56,29 @@ def test_table_has_only_causes_that_came():
     assert ["short", "1,000", "0"] in rows
     assert ["tx_full", "0", "900"] in rows
     assert not any(row[:1] == ["too_big"] for row in rows)
+
+
+def test_where_a_name_goes_stands_beside_it():
+    ledger = replace(
+        sample(),
+        collectors={"flow": copies(2, 2), "192.0.2.1": copies(1, 1)},
+        destinations={
+            "flow": Destination("192.0.2.9:9995", ("farm", "all-of-it")),
+            "192.0.2.1": Destination("192.0.2.1", ()),
+        },
+    )
+    lines = ledger_text(ledger).splitlines()
+    assert sum(line.startswith("collector") and "of group" in line for line in lines) == 1
+    (flow,) = (line for line in lines if line.startswith("flow "))
+    assert re.split(" {2,}", flow) == ["flow", "192.0.2.9:9995", "farm, all-of-it", "2", "2", "200", "0", "0"]
+    (other,) = (line for line in lines if line.startswith("192.0.2.1 "))
+    assert other.split() == ["192.0.2.1", "1", "1", "100", "0", "0"]
+    assert json.loads(json.dumps(ledger.as_json()))["destinations"]["flow"] == {
+        "place": "192.0.2.9:9995",
+        "groups": ["farm", "all-of-it"],
+    }
+    plain = replace(ledger, destinations={})
+    assert "of group" not in ledger_text(plain) and " to " not in ledger_text(plain)
 
 
 def test_without_drops_there_is_no_table_of_them():
