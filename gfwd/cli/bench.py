@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the core is only loaded by whoever measures
     from gfwd.daemon.workload import Case
 
 _HEADERS = (
-    *("rules", "coll.", "exporters", "bytes", "flood%"),
+    *("rules", "coll.", "exporters", "bytes", "flood%", "option"),
     *("ns", "spread", "Mpps", "swap", "copy", "fill", "instr.", "load_s", "MB"),
 )
 _COLUMNS = """\
@@ -58,7 +58,8 @@ def _add_core(subparsers: Any) -> None:
         type=options.value(_case),
         action="append",
         help="measure this case, not the usual ones: rules, collectors, exporters, frame_bytes, flood (percent of "
-        "sources never seen before), each as NAME=N; may be given more than once",
+        "sources never seen before), each as NAME=N, and option=NAME: own, ttl, sample, limit, group, all or "
+        "exporters; may be given more than once",
     )
     parser.set_defaults(run=_run_core)
 
@@ -112,6 +113,7 @@ def _results_text(results: "Sequence[Result]") -> str:
             f"{result.case.exporters:,}",
             f"{result.case.frame_bytes:,}",
             f"{result.case.flood}",
+            result.case.option,
             f"{result.ns_per_packet:.1f}",
             f"{result.spread:.0%}",
             f"{result.mpps:.1f}",

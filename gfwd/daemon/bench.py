@@ -20,18 +20,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfwd.daemon import callgrind
-from gfwd.daemon.workload import BUFFER_BYTES, Case, frames, rules_text
+from gfwd.daemon.workload import BUFFER_BYTES, Case, frames, rules_text, ruleset
 from gfwd.errors import GfwdError
 from gfwd.native.core import Bench, Core, Exchanger, Limits, NeighbourState, Worker, bench_cursor
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules import classic
+from gfwd.rules.model import Address
 from gfwd.rules.space import RuleSpace
 
 _RING_SLOTS = 1_024
 _RING_FRAMES = _RING_SLOTS - 1  # a ring of netmap's kind is full with one slot empty
 _IN, _OUT = 0, 1
 _MAC = bytes.fromhex("020000000001")
+_OWN = Address(4, 0x0A020201)
 _COUNTED_ROUNDS = 100  # callgrind is slow, and exact
 
 BASE = Case()
@@ -96,7 +97,7 @@ def measure(case: Case, effort: Effort) -> Result:
     """Measure in this process."""
     text = rules_text(case)
     started = time.perf_counter()
-    plan = _plan(text)
+    plan = _plan(text, case.option)
     with _forwarder(plan) as worker:
         load_s, rss_mb = time.perf_counter() - started, _most_memory_mb()
         datagrams = frames(case)
@@ -231,16 +232,17 @@ class _Plan(NamedTuple):
     collectors: int
 
 
-def _plan(text: str) -> _Plan:
-    ruleset = classic.parse(text, "bench")
-    space = RuleSpace(ruleset)
-    collectors = dict.fromkeys(collector for rule in ruleset.rules for collector in rule.collectors)
+def _plan(text: str, option: str) -> _Plan:
+    rules = ruleset(text, option)
+    space = RuleSpace(rules)
+    collectors = rules.collectors()
     routes = {
         collector: Route(slot, (Hop(collector.address, _OUT, slot),))
         for slot, collector in enumerate(collectors)
         if collector.address is not None
     }
-    data = compile_plan(Blueprint(space=space, routes=routes, ports=(PlanPort(), PlanPort(mac=_MAC))))
+    ports = PlanPort(), PlanPort(mac=_MAC, own=(_OWN,))
+    data = compile_plan(Blueprint(space=space, routes=routes, ports=ports, exporters=rules.exporters))
     return _Plan(data, len(space.ranked), len(collectors))
 
 

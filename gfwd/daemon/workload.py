@@ -1,12 +1,13 @@
-"""What the core is measured with: a rules file and datagrams of any size, the same for the same case."""
+"""What the core is measured with: rules and datagrams of any number and size, the same for the same case."""
 
 import random
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from gfwd.rules import classic
 from gfwd.rules.classic import COLLECTORS_MAX
-from gfwd.rules.model import address_text
+from gfwd.rules.model import ALL_PORTS, Address, Collector, Exporters, Group, Options, Rule, RuleSet, address_text
 
 FRAME_BYTES = 188
 """The thesis' frame: 212 bytes on the wire are 188 in a ring, without CRC, preamble and gap."""
@@ -19,17 +20,19 @@ _FIRST_COLLECTOR = 0xC6336401
 _PORTS = (514, 2_055, 4_739, 6_343, 9_995, 9_996)
 _HEADERS = 42  # Ethernet, IPv4, UDP
 _SEED = 2018
+_NEVER_REACHED = 1_000_000_000  # a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One measurement. flood: share of datagrams whose source was never seen before, in percent."""
+    """One measurement. flood: share of datagrams whose source was never seen before, in percent. option: of OPTIONS."""
 
     rules: int = 10_000
     collectors: int = 1
     exporters: int = 10_000
     frame_bytes: int = FRAME_BYTES
     flood: int = 0
+    option: str = "none"
 
     def __str__(self) -> str:
         return ",".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
@@ -42,23 +45,31 @@ _BOUNDS = {
     "frame_bytes": (60, BUFFER_BYTES),
     "flood": (0, 100),
 }
+OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters")
+"""What the rules do beyond the plain; see ruleset()."""
 _LEAST_FLOOD = 10  # percent: with less, the frames between two new sources would fill the memory
 
 
 def parse_case(text: str) -> Case:
-    """Read NAME=N,…; what is not named is as in `Case`. Raises ValueError."""
+    """Read NAME=N,… and option=NAME; what is not named is as in `Case`. Raises ValueError."""
     named: dict[str, int] = {}
+    option = "none"
     for part in text.split(","):
         name, _, number = part.partition("=")
+        if name == "option":
+            if number not in OPTIONS:
+                raise ValueError(f"{part!r}: option is one of {', '.join(OPTIONS)}")
+            option = number
+            continue
         if name not in _BOUNDS:
-            raise ValueError(f"{part!r}: write NAME=N, of which NAME is one of {', '.join(_BOUNDS)}")
+            raise ValueError(f"{part!r}: write NAME=N, of which NAME is one of {', '.join(_BOUNDS)}, or option=NAME")
         low, high = _BOUNDS[name]
         if not (number.isascii() and number.isdigit() and low <= int(number) <= high):
             raise ValueError(f"{part!r}: {name} is a number from {low} to {high}")
         if name == "flood" and 0 < int(number) < _LEAST_FLOOD:
             raise ValueError(f"{part!r}: flood is 0, or a number from {_LEAST_FLOOD} to {high}")
         named[name] = int(number)
-    return Case(**named)
+    return Case(**named, option=option)
 
 
 # ---- rules ----
@@ -103,6 +114,51 @@ def _ports(rng: random.Random) -> str:
             "*",
         )
     )
+
+
+def ruleset(text: str, option: str) -> RuleSet:
+    """The rules of a text, and what they do beyond that.
+
+    No limit is ever reached, so that every datagram is forwarded; but of `sample`, one in two. group: each rule's
+    datagrams go to one of four by their exporter. all: a second rule, with a collector of its own, applies to all.
+    """
+    plain = classic.parse(text, "bench")
+    match option:
+        case "own":
+            return _with_options(plain, Options(own_source=True))
+        case "ttl":
+            return _with_options(plain, Options(ttl=64))
+        case "sample":
+            return _with_options(plain, Options(sample=2))
+        case "limit":
+            return _with_options(plain, Options(limit=_NEVER_REACHED))
+        case "group":
+            group = Group("farm", "exporter", tuple(map(_collector, range(4))))
+            return plain._replace(rules=tuple(rule._replace(receivers=(group,)) for rule in plain.rules))
+        case "all":
+            beside = Rule(
+                None, ALL_PORTS, (_collector(COLLECTORS_MAX),), "Z", len(plain.rules) + 1, applies_always=True
+            )
+            return plain._replace(rules=(*plain.rules, beside))
+        case "exporters":
+            return plain._replace(exporters=Exporters(limit=_NEVER_REACHED))
+        case _:
+            return plain
+
+
+def _with_options(plain: RuleSet, options: Options) -> RuleSet:
+    """Each collector has these."""
+    return plain._replace(
+        rules=tuple(
+            rule._replace(receivers=tuple(one._replace(options=options) for one in rule.collectors))
+            for rule in plain.rules
+        )
+    )
+
+
+def _collector(number: int) -> Collector:
+    address = Address(4, _FIRST_COLLECTOR + number)
+    return Collector(str(address), None, address)
 
 
 # ---- frames ----

@@ -4,7 +4,9 @@
 #include "loop.h"
 
 #define HABITS (1U << 16)
+#define HABIT_WAYS 8U		/* places that one habit may have: as long as a cache line */
 #define PRINTS (1U << 16)
+#define PRINT_WAYS 4U		/* places that one print may have: as long as a cache line */
 #define PRINT_LASTS_NS 1000000000U
 
 /* One round of a multiply and fold: quick, and with a secret seed, nobody can foretell what meets what. */
@@ -18,12 +20,24 @@ mix(uint64_t hash, uint64_t word)
 
 /* ---- habits ---- */
 
+/* Where the habit with a tag is; or, where it is not known, is to be: in a place that is free, or another one's. */
+static struct fw_habit *
+habit_of(struct fw_loops *loops, uint64_t hash, uint32_t tag)
+{
+	struct fw_habit *set = &loops->habits[hash % (HABITS / HABIT_WAYS) * HABIT_WAYS];
+
+	for (struct fw_habit *habit = set; habit < set + HABIT_WAYS; habit++)
+		if (habit->tag == tag || habit->tag == 0)
+			return habit;
+	return &set[tag >> 1 & (HABIT_WAYS - 1)];
+}
+
 bool
 loop_suspects(struct fw_loops *loops, const struct fw_key *key, uint8_t *before)
 {
 	uint64_t hash = mix(mix(mix(loops->seed, key->src_hi), key->src_lo), (uint64_t)key_dport(key) << 8 | key_family(key));
-	struct fw_habit *habit = &loops->habits[hash % HABITS];
 	uint32_t tag = (uint32_t)(hash >> 32) | 1;
+	struct fw_habit *habit = habit_of(loops, hash, tag);
 	uint8_t ttl = key_ttl(key);
 
 	*before = 0;
@@ -63,20 +77,35 @@ fingerprint(const struct fw_loops *loops, const struct fw_packet *p, const uint8
 	return hash;
 }
 
+/*
+ * A new print takes the place of the oldest that it may have: whatever is under way meanwhile, one that was made a moment ago
+ * is there still. One from before the clock was set back is the oldest of all.
+ */
 bool
 loop_comes_back(struct fw_loops *loops, const struct fw_packet *p, const uint8_t *frame, uint64_t now)
 {
-	uint64_t hash = fingerprint(loops, p, frame), then;
-	struct fw_print *print = &loops->prints[hash % PRINTS];
+	uint64_t hash = fingerprint(loops, p, frame), oldest_age = 0;
+	struct fw_print *set = &loops->prints[hash % (PRINTS / PRINT_WAYS) * PRINT_WAYS], *place = set;
 	uint8_t ttl = key_ttl(&p->key), times = 1;
 
-	then = print->time & ~(uint64_t)(LOOP_STEP_NS - 1);
-	if (print->hash == hash && now - then < PRINT_LASTS_NS) {
-		times = (uint8_t)((print->time >> 8) + 1);
-		if ((uint8_t)print->time != ttl || times >= LOOP_TIMES)
-			return true;
+	for (struct fw_print *print = set; print < set + PRINT_WAYS; print++) {
+		uint64_t age = now - (print->time & ~(uint64_t)(LOOP_STEP_NS - 1));
+
+		if (print->hash == hash) {
+			if (age < PRINT_LASTS_NS) {
+				times = (uint8_t)((print->time >> 8) + 1);
+				if ((uint8_t)print->time != ttl || times >= LOOP_TIMES)
+					return true;
+			}
+			place = print;
+			break;
+		}
+		if (age > oldest_age) {
+			oldest_age = age;
+			place = print;
+		}
 	}
-	*print = (struct fw_print){ hash, (now & ~(uint64_t)(LOOP_STEP_NS - 1)) | (uint64_t)times << 8 | ttl };
+	*place = (struct fw_print){ hash, (now & ~(uint64_t)(LOOP_STEP_NS - 1)) | (uint64_t)times << 8 | ttl };
 	return false;
 }
 

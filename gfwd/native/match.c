@@ -74,13 +74,27 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 	return best;
 }
 
-/* Is a source address one of our own? Then what comes from there was sent by gfwd (a network of ours has exporters, too). */
 static bool
-is_from_us(const struct fw_plan *plan, const struct fw_key *key)
+is_sender(const struct fw_matcher *m, const struct fw_key *key)
+{
+	for (unsigned i = 0; i < m->n_senders; i++)
+		if (m->senders[i].lo == key->src_lo && m->senders[i].hi == key->src_hi && m->senders[i].family == key_family(key))
+			return true;
+	return false;
+}
+
+/*
+ * Is a source address one of our own, or one that copies leave with? Then what comes from there was sent by gfwd (a network
+ * of ours has exporters, too).
+ */
+static bool
+is_from_us(const struct fw_matcher *m, const struct fw_plan *plan, const struct fw_key *key)
 {
 	const struct fw_plan_own4 *own4 = plan_own4(plan);
 	const struct fw_plan_own6 *own6 = plan_own6(plan);
 
+	if (is_sender(m, key))
+		return true;
 	if (key_family(key) == 4) {
 		for (uint32_t i = 0; i < plan->n_own4; i++)
 			if (load32(own4[i].mask) == UINT32_MAX && get32(own4[i].value) == key->src_lo)
@@ -278,7 +292,7 @@ look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, s
 	unsigned way = 0;
 
 	p->exporter = exporter_of(m, &p->key);
-	if (is_from_us(plan, &p->key)) {
+	if (is_from_us(m, plan, &p->key)) {
 		p->rule = FW_NONE;
 		p->fate = FW_DROP_LOOP;
 		return;
@@ -332,6 +346,29 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 	}
 	work->cache_hits += ours - lookups;
 	work->lookups += lookups;
+}
+
+/* ---- a new plan ---- */
+
+void
+match_take_up(struct fw_matcher *m, const struct fw_plan *plan)
+{
+	m->n_senders = 0;
+	for (uint32_t i = 0; i < plan->n_options && m->n_senders < FW_SENDERS_MAX; i++) {
+		const struct fw_plan_option *option = &plan_options(plan)[i];
+		struct fw_key key = { .rest = plan_targets(plan)[i].family };
+
+		if (!option->has_source)
+			continue;
+		if (key_family(&key) == 4) {
+			key.src_lo = get32(option->source);
+		} else {
+			key.src_hi = get64(option->source);
+			key.src_lo = get64(option->source + 8);
+		}
+		if (!is_sender(m, &key))
+			m->senders[m->n_senders++] = (struct fw_sender){ key.src_hi, key.src_lo, key_family(&key) };
+	}
 }
 
 /* ---- life ---- */

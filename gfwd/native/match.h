@@ -21,6 +21,15 @@ struct fw_exporter_pace {
 	uint32_t ns;			/* 0: any amount */
 };
 
+/* An address that copies leave with. */
+struct fw_sender {
+	uint64_t hi;			/* host order, as in struct fw_key */
+	uint64_t lo;
+	uint8_t family;
+};
+
+#define FW_SENDERS_MAX (2 * FW_PORTS_MAX)	/* one of each family on each port */
+
 struct fw_matcher {
 	/* The cache: sets of FLOW_WAYS entries. */
 	struct fw_flow *flows;
@@ -36,11 +45,16 @@ struct fw_matcher {
 	uint32_t *exporter_index;	/* hash → number; 0: free */
 	uint32_t index_mask;
 	struct fw_loops loops;
+	struct fw_sender senders[FW_SENDERS_MAX];	/* the plan's */
+	unsigned n_senders;
 };
 
 /* False: no memory. */
 bool match_init(struct fw_matcher *, const struct fw_limits *);
 void match_free(struct fw_matcher *);
+
+/* A new plan is in force. */
+void match_take_up(struct fw_matcher *, const struct fw_plan *);
 
 /*
  * Sets .rule (and .exporter) of all packets that go on; those without a rule end as no_rule, and those that came from

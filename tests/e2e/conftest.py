@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from tests.e2e import live
+from tests.e2e.farm import Farm
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120  # more than any command here takes on a busy machine
@@ -96,4 +97,11 @@ def live_network() -> None:
 def site(gfwd, live_network, tmp_path) -> Iterator[live.Site]:
     """The least network that gfwd can stand in."""
     with live.Site(gfwd, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def farm(gfwd, live_network, tmp_path) -> Iterator[Farm]:
+    """Many exporters, and many collectors."""
+    with Farm(gfwd, tmp_path) as made:
         yield made

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from fcntl import ioctl
 from functools import lru_cache
@@ -228,6 +228,15 @@ class Collector(AbstractContextManager["Collector"]):
 # ---- the command ----
 
 
+def balances(account: Mapping[str, Any]) -> bool:
+    """Whether both ledgers balance: that of the frames, and that of the copies, in all and of each collector."""
+    places = sum(account[place] for place in ("forwarded", "passed", "punted", "pending"))
+    ledgers = [account["copies"], *account["collectors"].values()]
+    return account["received"] == places + sum(account["drops"].values()) and all(
+        copies["wanted"] == copies["sent"] + copies["pending"] + sum(copies["drops"].values()) for copies in ledgers
+    )
+
+
 class Ended(NamedTuple):
     """How a gfwd ended."""
 
@@ -239,10 +248,7 @@ class Ended(NamedTuple):
         """What --json has printed. Both ledgers balance, and ours = received + lost + unread: or the test fails."""
         assert self.out.count("\n") == 1, self.out
         account: dict[str, Any] = json.loads(self.out)
-        places = sum(account[place] for place in ("forwarded", "passed", "punted", "pending"))
-        assert account["received"] == places + sum(account["drops"].values())
-        for copies in (account["copies"], *account["collectors"].values()):
-            assert copies["wanted"] == copies["sent"] + copies["pending"] + sum(copies["drops"].values())
+        assert balances(account), account
         ports = account["ports"].values()
         not_received = sum(port["lost"] + port["unread"] for port in ports)
         assert sum(port["ours"] for port in ports) == account["received"] + not_received

@@ -8,12 +8,13 @@ import subprocess
 
 import pytest
 
+from gfwd.daemon.workload import OPTIONS
 from tests.e2e.conftest import interrupt_at_work
 
 FEW = ["--repeats", "1", "--rounds", "2"]
 SMALL = ["--case", "rules=10,exporters=50,frame_bytes=60", "--case", "rules=20,collectors=3"]
 KEYS = {
-    *("rules", "collectors", "exporters", "frame_bytes", "flood"),
+    *("rules", "collectors", "exporters", "frame_bytes", "flood", "option"),
     *("ns_per_packet", "spread", "mpps", "swap_ns", "copy_ns", "fill_ns", "load_s", "rss_mb"),
     "instructions_per_packet",
 }
@@ -45,6 +46,14 @@ def test_a_flood(run):
     done = run("bench", "core", "--json", *FEW, "--case", "rules=10,exporters=10,flood=100")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["flood"] == 100
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option(run, option):
+    done = run("bench", "core", "--json", *FEW, "--case", f"rules=10,exporters=10,option={option}")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert result["option"] == option and result["ns_per_packet"] > 0
 
 
 def test_table_for_people(run):

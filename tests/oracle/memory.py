@@ -5,13 +5,28 @@ docs/packets.md, "Match": limits and suspects. All times are in ns.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 SECOND = 1_000_000_000
 EARLY = SECOND // 10
 SUSPECTS = 4_096  # the datagram that came with another TTL, and the next 4,095
 PLACES = 65_536
 TIMES = 8  # with one TTL, each within a second of the one before: this one is too much
 STEP = 65_536  # in such steps the time of a remembered datagram is kept
+WAYS = 4  # places that a datagram may take
 _BITS_64 = (1 << 64) - 1
+
+
+class _Seen(NamedTuple):
+    """A datagram that was here: what stays the same of it, when it was here last, with which TTL, and how often."""
+
+    what: tuple[object, ...]
+    time: int
+    ttl: int
+    times: int
+
+
+_NOTHING = _Seen((), 0, 0, 0)
 
 
 class Pace:
@@ -43,7 +58,7 @@ class Memory:
     def __init__(self, seeds: tuple[int, int]) -> None:
         self._seed = _folded(seeds[0], seeds[1])
         self._habits: dict[tuple[int, int, int], tuple[int, int]] = {}  # TTL, and how many suspects are still to come
-        self._seen: dict[int, tuple[tuple[object, ...], int, int, int]] = {}  # by place: what, when, TTL, how often
+        self._seen: dict[int, list[_Seen]] = {}  # by set: its places
 
     def suspects(self, family: int, source: int, port: int, ttl: int) -> bool:
         """Whether a datagram to this port is a suspect."""
@@ -58,26 +73,30 @@ class Memory:
     ) -> bool:
         """Whether this suspect was here within a second, with another TTL or too often; else it is remembered."""
         what = (family, source, source_port, ident, payload)
-        place = self._place(source, source_port, ident, payload)
-        seen, time, its_ttl, times = self._seen.get(place, ((), 0, 0, 0))
-        if seen != what or not 0 <= now - time < SECOND:
-            times = 0
-        elif its_ttl != ttl or times + 1 >= TIMES:
-            return True
-        self._seen[place] = what, now // STEP * STEP, ttl, times + 1
+        places = self._seen.setdefault(self._set(source, source_port, ident, payload), [_NOTHING] * WAYS)
+        number = next((n for n, one in enumerate(places) if one.what == what), None)
+        times = 0
+        if number is None:
+            # The oldest goes; what is from before the clock was set back is the oldest of all.
+            number = max(range(WAYS), key=lambda n: (now - places[n].time) & _BITS_64)
+        elif 0 <= now - places[number].time < SECOND:
+            times = places[number].times
+            if places[number].ttl != ttl or times + 1 >= TIMES:
+                return True
+        places[number] = _Seen(what, now // STEP * STEP, ttl, times + 1)
         return False
 
     def habit_place(self, family: int, source: int, port: int) -> int:
         """Where the core keeps the habit: the twin has room for all."""
         return self._fold_all([source >> 64, source & _BITS_64, port << 8 | family]) % PLACES
 
-    def _place(self, source: int, source_port: int, ident: int | None, payload: bytes) -> int:
+    def _set(self, source: int, source_port: int, ident: int | None, payload: bytes) -> int:
         """gfwd/native/loop.c defines it: any other place would be as right, but not the core's."""
         whole = len(payload) // 8 * 8
         words = [source >> 64, source & _BITS_64, (8 + len(payload)) << 32 | source_port]
         words += [] if ident is None else [ident]
         words += [int.from_bytes(payload[at : at + 8], "big") for at in range(0, whole, 8)]
-        return self._fold_all([*words, *payload[whole:]]) % PLACES
+        return self._fold_all([*words, *payload[whole:]]) % (PLACES // WAYS)
 
     def _fold_all(self, words: list[int]) -> int:
         hashed = self._seed

@@ -272,6 +272,8 @@ class Twin:
         exporters: int = 65_536,
     ) -> None:
         self.rules = rules
+        self._senders_of: Sequence[TwinRule] | None = None  # whose senders were looked for last
+        self._found_senders: set[tuple[int, int]] = set()
         self.config = config
         self.pending_limit = pending_limit  # copies, for each neighbour
         self.ledger = Ledger()
@@ -303,7 +305,7 @@ class Twin:
     def _match(self, datagram: Datagram, now: int) -> Outcome:
         """Match's steps by their numbers."""
         self._meet(datagram.exporter)
-        if is_from_us(self.config, datagram):  # 1
+        if is_from_us(self.config, datagram) or datagram.exporter in self._senders():  # 1
             return Outcome(LOOP, datagram=datagram)
         is_suspect = self.memory.suspects(*datagram.exporter, datagram.port, datagram.ttl)
         rules = applying(self.rules, datagram)
@@ -316,6 +318,20 @@ class Twin:
         if (is_suspect or any(map(may_write_ttl, receivers_of(rules)))) and self._comes_back(datagram, now):  # 5
             return Outcome(LOOP, datagram=datagram, rules=rules)
         return self._transmit(datagram, rules, now)
+
+    def _senders(self) -> set[tuple[int, int]]:
+        """The addresses that copies leave with, where a collector is to get gfwd's own; by family and number."""
+        if self._senders_of is not self.rules:
+            self._senders_of = self.rules
+            self._found_senders = {
+                (hop.family, hop.source)
+                for rule in self.rules
+                for receiver in rule.targets
+                for target in who_may_get(receiver)
+                for family in ((None, 4, 6) if rule.source is None else (rule.source[0],))
+                if (hop := self._hop(target, family)) is not None and hop.source is not None
+            }
+        return self._found_senders
 
     def _meet(self, exporter: tuple[int, int]) -> None:
         if exporter not in self._paces:
@@ -656,12 +672,17 @@ def receivers_of(rules: Iterable[TwinRule]) -> list[Receiver]:
     return list(each_once(receiver for rule in rules for receiver in rule.targets))
 
 
+def who_may_get(receiver: Receiver) -> list[TwinTarget]:
+    """Those that a copy for this receiver may go to."""
+    if isinstance(receiver, TwinTarget):
+        return [stand_in(receiver) or receiver]
+    members = [member for member in receiver.members if stand_in(member)] or list(receiver.members)
+    return [stand_in(member) or member for member in members]
+
+
 def may_write_ttl(receiver: Receiver) -> bool:
     """Whether a copy for this receiver may be one that gets a TTL of its own."""
-    if isinstance(receiver, TwinTarget):
-        return (stand_in(receiver) or receiver).ttl is not None
-    members = [member for member in receiver.members if stand_in(member)] or list(receiver.members)
-    return any((stand_in(member) or member).ttl is not None for member in members)
+    return any(target.ttl is not None for target in who_may_get(receiver))
 
 
 def stand_in(target: TwinTarget) -> TwinTarget | None:

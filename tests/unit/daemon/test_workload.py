@@ -6,23 +6,24 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from gfwd.daemon.workload import Case, frames, parse_case, rules_text
+from gfwd.daemon.workload import OPTIONS, Case, frames, parse_case, rules_text, ruleset
 from gfwd.rules.classic import parse
-from gfwd.rules.model import ALL_PORTS
+from gfwd.rules.model import ALL_PORTS, Group, Options
 
 
 def test_a_case_reads_back():
     case = Case(rules=7, collectors=2, exporters=3, frame_bytes=1_514, flood=50)
     assert parse_case(str(case)) == case
     assert parse_case("flood=100") == Case(flood=100)
+    assert parse_case("option=group,rules=3") == parse_case(str(Case(rules=3, option="group")))
 
 
 @pytest.mark.parametrize(
     "text", ["", "rules", "rules=", "rules=0", "rules=x", "rules=1_0", "size=1", "rules=1,,flood=1", "flood=101",
-             "frame_bytes=59", "frame_bytes=2049", "collectors=129"]
+             "frame_bytes=59", "frame_bytes=2049", "collectors=129", "option=", "option=colour"]
 )  # fmt: skip
 def test_no_case(text):
-    with pytest.raises(ValueError, match=r"write NAME=N|is a number from"):
+    with pytest.raises(ValueError, match=r"write NAME=N|is a number from|option is one of"):
         parse_case(text)
 
 
@@ -41,6 +42,23 @@ def test_the_mix_of_rules():
     assert ports["one"] == pytest.approx(5_000, rel=0.05)
     assert ports["more"] == pytest.approx(3_333, rel=0.05)
     assert ports["any"] == pytest.approx(1_667, rel=0.1)
+
+
+def test_what_options_add():
+    text = rules_text(Case(rules=10, collectors=2))
+    plain = ruleset(text, "none")
+    assert plain == parse(text, "bench")
+    options = {name: {one.options for one in ruleset(text, name).collectors()} for name in OPTIONS}
+    assert options["own"] == {Options(own_source=True)}
+    assert options["ttl"] == {Options(ttl=64)}
+    assert options["sample"] == {Options(sample=2)}
+    assert options["limit"] == {Options(limit=1_000_000_000)}
+    assert all(options[name] == {None} for name in ("none", "group", "all", "exporters"))
+    assert all(isinstance(one, Group) for rule in ruleset(text, "group").rules for one in rule.receivers)
+    assert [rule.applies_always for rule in ruleset(text, "all").rules] == [False] * 10 + [True]
+    assert len(ruleset(text, "all").collectors()) == 3
+    assert ruleset(text, "exporters").exporters.limit == 1_000_000_000
+    assert len({ruleset(text, name) for name in OPTIONS}) == len(OPTIONS)
 
 
 @pytest.mark.parametrize("size", [60, 188, 1_514])
