@@ -134,8 +134,8 @@ def test_round_robin(farm: Farm):
     farm.run(group(*FARM, balance="round-robin"))
     came = farm.exchange(numbered(EXPORTERS[:7], 999))
     assert by_destination(came) == dict.fromkeys(FARM, 333)
-    ring = [one.destination for one in came[:3]]
-    assert [one.destination for one in came] == ring * 333
+    # By their numbers: the first ones may have waited for their neighbours, and have come in another order.
+    assert len({(int(one.payload) % len(FARM), one.destination) for one in came}) == len(FARM)
     farm.ended()
 
 
