@@ -16,14 +16,17 @@ _RuleKey = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The slots for a rule set. rules: by the rules' ranks. names: place and text, likewise. destinations: of the
-    collectors, by their canonical text.
+    """The slots for a rule set. collectors: by name, whatever else has changed about the one that has it. rules: by
+    the rules' ranks. names: place and text, likewise. destinations: of the collectors, by their canonical text.
     """
 
-    collectors: Slots[Collector]
+    collectors: Slots[str]
     rules: Slots[_RuleKey]
     names: tuple[tuple[str, str], ...]
     destinations: Mapping[str, Destination] = field(default_factory=dict)
+
+    def collector_slot(self, collector: Collector) -> int:
+        return self.collectors.of[str(collector)]
 
     def rule_slots(self) -> tuple[int, ...]:
         return tuple(self.rules.of.values())
@@ -42,7 +45,7 @@ class Accounts:
     def prepare(self, ruleset: RuleSet, space: RuleSpace) -> Assignment:
         """Raises GfwdError where there are more than the core has counters for."""
         return Assignment(
-            self._now.collectors.after((one.alone() for one in ruleset.collectors()), "collectors"),
+            self._now.collectors.after(map(str, ruleset.collectors()), "collectors"),
             self._now.rules.after(_keys(space.ranked), "rules"),
             tuple((f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked),
             _destinations(ruleset),
@@ -63,7 +66,7 @@ class Accounts:
         copies = self._core.collectors(len(collectors.of) + len(collectors.gone))
         return Ledger(
             frames=self._core.frames(),
-            collectors={str(collector): self._copies(slot, copies[slot]) for collector, slot in collectors.of.items()},
+            collectors={name: self._copies(slot, copies[slot]) for name, slot in collectors.of.items()},
             rules=self._rules() if with_rules else (),
             gone=added((self._forgotten, *(self._copies(slot, copies[slot]) for slot in collectors.gone.values()))),
             destinations=self._now.destinations,
@@ -99,7 +102,8 @@ def _keys(rules: Sequence[Rule]) -> list[_RuleKey]:
     seen: Counter[_RuleKey] = Counter()
     keys: list[_RuleKey] = []
     for rule in rules:
-        says = (rule.source, rule.ports, rule.receivers, rule.priority, rule.excepted, rule.applies_always)
+        receivers = tuple(map(str, rule.receivers))
+        says = (rule.source, rule.ports, receivers, rule.priority, rule.excepted, rule.applies_always)
         keys.append((*says, seen[says]))
         seen[says] += 1
     return keys

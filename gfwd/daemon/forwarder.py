@@ -194,11 +194,11 @@ class Forwarder:
             self._told.pop(slot, None)
 
     def _blueprint(self, course: _Course) -> Blueprint:
-        slots = course.assignment.collectors.of
+        slot_of = course.assignment.collector_slot
         return Blueprint(
             space=course.space,
             routes={
-                collector: Route(slots[collector.alone()], tuple(filter(None, map(course.found.get, addresses))))
+                collector: Route(slot_of(collector), tuple(filter(None, map(course.found.get, addresses))))
                 for collector, addresses in course.setting.addresses.items()
             },
             ports=self._plan_ports(course.senders),

@@ -84,12 +84,11 @@ def _blueprint(
     slots: Mapping[Address, int],
 ) -> Blueprint:
     """Every collector is its own next hop, behind the one port there is."""
-    counters = assignment.collectors.of
     return Blueprint(
         space=space,
         routes={
             collector: Route(
-                counters[collector.alone()], tuple(Hop(address, _OUT, slots[address]) for address in found)
+                assignment.collector_slot(collector), tuple(Hop(address, _OUT, slots[address]) for address in found)
             )
             for collector, found in addresses.items()
         },

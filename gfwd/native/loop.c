@@ -20,24 +20,25 @@ mix(uint64_t hash, uint64_t word)
 
 /* ---- habits ---- */
 
-/* Where the habit with a tag is; or, where it is not known, is to be: in a place that is free, or another one's. */
+/* Where the habit of this exporter and port is; or, where it is not known, is to be: in a place that is free, or another one's. */
 static struct fw_habit *
-habit_of(struct fw_loops *loops, uint64_t hash, uint32_t tag)
+habit_of(const struct fw_loops *loops, const struct fw_key *key, uint32_t *tag)
 {
+	uint64_t hash = mix(mix(mix(loops->seed, key->src_hi), key->src_lo), (uint64_t)key_dport(key) << 8 | key_family(key));
 	struct fw_habit *set = &loops->habits[hash % (HABITS / HABIT_WAYS) * HABIT_WAYS];
 
+	*tag = (uint32_t)(hash >> 32) | 1;
 	for (struct fw_habit *habit = set; habit < set + HABIT_WAYS; habit++)
-		if (habit->tag == tag || habit->tag == 0)
+		if (habit->tag == *tag || habit->tag == 0)
 			return habit;
-	return &set[tag >> 1 & (HABIT_WAYS - 1)];
+	return &set[*tag >> 1 & (HABIT_WAYS - 1)];
 }
 
 bool
 loop_suspects(struct fw_loops *loops, const struct fw_key *key, uint8_t *before)
 {
-	uint64_t hash = mix(mix(mix(loops->seed, key->src_hi), key->src_lo), (uint64_t)key_dport(key) << 8 | key_family(key));
-	uint32_t tag = (uint32_t)(hash >> 32) | 1;
-	struct fw_habit *habit = habit_of(loops, hash, tag);
+	uint32_t tag;
+	struct fw_habit *habit = habit_of(loops, key, &tag);
 	uint8_t ttl = key_ttl(key);
 
 	*before = 0;
@@ -52,6 +53,16 @@ loop_suspects(struct fw_loops *loops, const struct fw_key *key, uint8_t *before)
 		return false;
 	habit->suspects--;
 	return true;
+}
+
+void
+loop_give_back(struct fw_loops *loops, const struct fw_key *key)
+{
+	uint32_t tag;
+	struct fw_habit *habit = habit_of(loops, key, &tag);
+
+	if (habit->tag == tag && habit->suspects < LOOP_CALM)
+		habit->suspects++;
 }
 
 /* ---- fingerprints ---- */

@@ -53,6 +53,9 @@ void loop_free(struct fw_loops *);
  */
 bool loop_suspects(struct fw_loops *, const struct fw_key *, uint8_t *before);
 
+/* A suspect has not been looked at, and will be asked for again. */
+void loop_give_back(struct fw_loops *, const struct fw_key *);
+
 /* Was this datagram here before, with another TTL, or with this one too often? Else it is remembered. */
 bool loop_comes_back(struct fw_loops *, const struct fw_packet *, const uint8_t *frame, uint64_t now);
 

@@ -371,6 +371,14 @@ match_take_up(struct fw_matcher *m, const struct fw_plan *plan)
 	}
 }
 
+void
+match_give_back(struct fw_matcher *m, const struct fw_packet *packets, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (packets[i].fate == FW_SUSPECT)
+			loop_give_back(&m->loops, &packets[i].key);
+}
+
 /* ---- life ---- */
 
 static uint32_t

@@ -63,6 +63,9 @@ void match_take_up(struct fw_matcher *, const struct fw_plan *);
 void fw_match(struct fw_matcher *, const struct fw_plan *, struct fw_work *work, struct fw_packet *restrict packets,
     unsigned n);
 
+/* The frames of these packets stayed where they came in, and will be matched again. */
+void match_give_back(struct fw_matcher *, const struct fw_packet *packets, unsigned n);
+
 /* Copies at most n exporters with their counts, number 0 first; returns how many there are. */
 uint32_t match_read_exporters(const struct fw_matcher *, struct fw_exporter *list, uint32_t n);
 

@@ -73,8 +73,10 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 	fw_match(&w->matcher, plan, &w->stats.work, packets, n);
 	done = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
 	in->ops->rx_done(in, frames, done);
-	if (done < n)
+	if (done < n) {
+		match_give_back(&w->matcher, packets + done, n - done);
 		w->blocked_by = w->tx.egress[plan->only_egress]->queue;	/* only a port that takes all can stop the reading */
+	}
 	return done;
 }
 

@@ -5,8 +5,9 @@ with the highest score for it: rendezvous hashing (Thaler and Ravishankar, 1998)
 others, whoever comes takes some from each, and nothing else moves; on every gfwd, and after each start, it is the same.
 """
 
+from array import array
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -15,17 +16,17 @@ from gfwd.rules.model import Address, Collector
 
 SHARES: Final = core.SHARES
 _SCORE_BYTES: Final = 8
+_MEMBERS_KEPT: Final = 1_024  # whose scores are, 32 KB each: health publishes a plan whenever a collector goes or comes
 _LOW_64: Final = (1 << 64) - 1
 
 
 def shares(members: Sequence[Collector]) -> list[int]:
     """For each part the place of the member that gets it. A member is known by its host and port, not by its name."""
-    scores = [_scores(member.place()) for member in members]
-    return [max(range(len(members)), key=lambda place: scores[place][part]) for part in range(SHARES)]
+    return [scores.index(max(scores)) for scores in zip(*(_scores(member.place()) for member in members), strict=True)]
 
 
-@cache
-def _scores(member: str) -> tuple[int, ...]:
+@lru_cache(_MEMBERS_KEPT)
+def _scores(member: str) -> "array[int]":
     digests = blake2b(member.encode(), digest_size=_SCORE_BYTES)
 
     def score(part: int) -> int:
@@ -33,7 +34,7 @@ def _scores(member: str) -> tuple[int, ...]:
         digest.update(b" %d" % part)
         return int.from_bytes(digest.digest())
 
-    return tuple(map(score, range(SHARES)))
+    return array("Q", map(score, range(SHARES)))
 
 
 def share_of(source: Address, flow: tuple[int, int] | None = None) -> int:

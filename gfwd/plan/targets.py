@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gfwd.native import core
 from gfwd.plan.blueprint import Blueprint, Hop
 from gfwd.plan.getters import Getter, sharing_of, sharings_of
-from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Collector, Family, Group, Receiver
+from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Balance, Collector, Family, Group, Receiver
 from gfwd.rules.space import Outcome, receivers_of
 
 _NS = 1_000_000_000
@@ -22,12 +22,25 @@ PlanRule = tuple[int, int, int, int]
 """A struct fw_plan_rule: first target, number of targets, counter, special."""
 
 
-class _Copy(NamedTuple):
-    """A copy goes to one of these. balance: see enum fw_balance. turn: a number for each group that takes turns."""
+class _Choice(NamedTuple):
+    """A struct fw_plan_choice: a copy goes to one of the members. turn: a number for each group that takes turns."""
 
-    targets: tuple[int, ...]
+    first_member: int
+    n_members: int
     balance: int
-    turn: int = 0
+    turn: int
+
+
+class _Choices(NamedTuple):
+    """Where choices stand: the first, and how many. writes_ttl: some may fall on a target with a TTL of its own."""
+
+    first: int
+    n: int
+    writes_ttl: bool
+
+
+_NO_SPAN = 0, 0
+_NO_CHOICES = _Choices(0, 0, False)
 
 
 class Targets:
@@ -46,23 +59,23 @@ class Targets:
         self._blueprint = blueprint
         self._options: list[tuple[object, ...]] = []  # struct fw_plan_option
         self._ttls: list[int] = []  # of the same; 0: one less
-        self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int] | None] = {}
-        self._copies: dict[tuple[Receiver, Family | None], _Copy] = {}
+        self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
+        self._choice_of: dict[tuple[Receiver, Family | None], _Choice] = {}
         self._numbers: dict[tuple[Getter, Family | None], int] = {}
         self._routes = {collector.alone(): route for collector, route in blueprint.routes.items()}
         self._turns: dict[Group, int] = {}
-        self._first_choices: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
+        self._choices_of: dict[tuple[tuple[Receiver, ...], Family | None], _Choices] = {}
         self._specials: dict[tuple[int, ...], int] = {}
 
     def rule(self, outcome: Outcome, counters: Sequence[int]) -> PlanRule:
         """counters: the slots of the rules that apply."""
         if not outcome:
-            return 0, 0, 0, self._special(core.DENIED, (0, 0), ())
+            return 0, 0, 0, self._special(core.DENIED, _NO_CHOICES, ())
         family = next((rule.source.family for rule in outcome if rule.source is not None), None)
         receivers = receivers_of(outcome)
-        span = self._span(receivers, family) if len(outcome) == 1 else None
-        if span is not None:
-            return *span, counters[0], 0
+        first, n = self._span(receivers, family) if len(outcome) == 1 else _NO_SPAN
+        if n > 0:
+            return first, n, counters[0], 0
         return 0, 0, 0, self._special(core.FORWARD, self._choices(receivers, family), counters)
 
     def options(self) -> list[tuple[object, ...]]:
@@ -71,58 +84,66 @@ class Targets:
 
     # ---- plain rules ----
 
-    def _span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int] | None:
-        """Where the targets stand: the first, and how many; None: there is more to it."""
+    def _span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
+        """Where the targets stand: the first, and how many; none: there is more to it."""
         key = receivers, family
-        if key not in self._spans:
-            copies = sharings_of(receivers, self._blueprint.down)
-            getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
-            is_plain = len(getters) == len(copies) and not any(map(_has_options, getters))
-            self._spans[key] = (len(self.entries), len(getters)) if is_plain else None
-            if is_plain:
-                for getter in getters:
-                    self._add(getter, family)
-        return self._spans[key]
+        span = self._spans.get(key)  # asked once a rule, and hashing a large group takes a while
+        if span is None:
+            span = self._spans[key] = self._new_span(receivers, family)
+        return span
+
+    def _new_span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
+        copies = sharings_of(receivers, self._blueprint.down)
+        getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
+        if len(getters) < len(copies) or any(map(_has_options, getters)):
+            return _NO_SPAN
+        first = len(self.entries)
+        for getter in getters:
+            self._add(getter, family)
+        return first, len(getters)
 
     # ---- special ones ----
 
-    def _special(self, fate: int, choices: tuple[int, int], counters: Sequence[int]) -> int:
-        key = fate, *choices, *counters
+    def _special(self, fate: int, choices: _Choices, counters: Sequence[int]) -> int:
+        key = fate, choices.first, choices.n, *counters
         if key not in self._specials:
             self._specials[key] = len(self._specials)
-            writes_ttl = self._writes_ttl(*choices)
-            self.specials.extend((fate, *choices, len(self.counters), len(counters), writes_ttl))
+            self.specials.extend(
+                (fate, choices.first, choices.n, len(self.counters), len(counters), choices.writes_ttl)
+            )
             self.counters.extend(counters)
         return self._specials[key]
 
-    def _writes_ttl(self, first: int, n: int) -> bool:
-        """Whether one of these choices may fall on a target that is to get a TTL of its own."""
-        for choice in range(first, first + n):
-            first_member, n_members = self.choices[4 * choice : 4 * choice + 2]
-            if any(self._ttls[target] for target in self.members[first_member : first_member + n_members]):
-                return True
-        return False
-
-    def _choices(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
-        """Where the choices stand, one for each receiver: the first, and how many. The core sends nobody two copies."""
+    def _choices(self, receivers: tuple[Receiver, ...], family: Family | None) -> _Choices:
+        """One for each receiver. Where groups choose who gets a copy anyway, the core sends no other."""
         key = receivers, family
-        if key not in self._first_choices:
-            copies = [self._copy(one, family) for one, _ in sharings_of(receivers, self._blueprint.down)]
-            self._first_choices[key] = len(self.choices) // 4, len(copies)
-            for copy in copies:
-                self.choices.extend((len(self.members), len(copy.targets), copy.balance, copy.turn))
-                self.members.extend(copy.targets)
-        return self._first_choices[key]
+        its = self._choices_of.get(key)
+        if its is None:
+            choices = [self._choice(one, family) for one, _ in sharings_of(receivers, self._blueprint.down)]
+            its = _Choices(len(self.choices) // 4, len(choices), any(map(self._writes_ttl, choices)))
+            self._choices_of[key] = its
+            for choice in choices:
+                self.choices.extend(choice)
+        return its
 
-    def _copy(self, receiver: Receiver, family: Family | None) -> _Copy:
+    def _writes_ttl(self, choice: _Choice) -> bool:
+        beyond = choice.first_member + choice.n_members
+        return any(self._ttls[target] for target in set(self.members[choice.first_member : beyond]))
+
+    def _choice(self, receiver: Receiver, family: Family | None) -> _Choice:
+        """The same one wherever the receiver is named: the members of a group that shares out are thousands."""
         key = receiver, family
-        if key not in self._copies:
+        if key not in self._choice_of:
             its = sharing_of(receiver, self._blueprint.down)
             numbers = [self._number(getter, family) for getter in its.getters]
-            targets = tuple(numbers[place] for place in its.places())
             turn = self._turn(receiver) if isinstance(receiver, Group) else 0
-            self._copies[key] = _Copy(targets, core.BALANCES[its.balance], turn)
-        return self._copies[key]
+            self._choice_of[key] = self._among([numbers[place] for place in its.places()], its.balance, turn)
+        return self._choice_of[key]
+
+    def _among(self, targets: Sequence[int], balance: Balance, turn: int) -> _Choice:
+        first_member = len(self.members)
+        self.members.extend(targets)
+        return _Choice(first_member, len(targets), core.BALANCES[balance], turn)
 
     def _turn(self, group: Group) -> int:
         """It takes the same turns for all rules. Groups beyond as many as there are collectors share a number."""
