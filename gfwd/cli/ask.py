@@ -69,7 +69,7 @@ def _path(arguments: argparse.Namespace) -> Path:
     from gfwd.config import reading
     from gfwd.errors import UsageError
 
-    path = reading.load(arguments.config).control
+    path = reading.control_socket(arguments.config)
     if path is None:
         raise UsageError(f'{arguments.config}: error: it names no control socket: control = "/var/run/gfwd/control"')
     return Path(path)

@@ -29,6 +29,25 @@ def load(path: str | os.PathLike[str]) -> Config:
     return parse(read_text(path, "the configuration"), os.fspath(path))
 
 
+def control_socket(path: str | os.PathLike[str]) -> str | None:
+    """The control socket that a gfwd.toml names, whatever else is wrong with it and its rules: who wants to ask a gfwd
+    that runs, or end it, need not mend them first. None: it names none. Raises ConfigError, of the file or the name.
+    """
+    text, name = read_text(path, "the configuration"), os.fspath(path)
+    document = read_document(text, name)
+    if "control" not in document.data:
+        if document.problems:  # one of which may be that line
+            raise ConfigError(document.problems)
+        return None
+    keys = all_keys()
+    try:
+        socket: str = keys.fields["control"].deserialize(document.data["control"])
+    except ValidationError as error:
+        flaws = in_table(keys, {"control": error.messages}, document.root, document.text)
+        raise ConfigError([Problem(name, *document.lines.of(offset), reason) for offset, reason in flaws]) from None
+    return socket
+
+
 def parse(text: str, path: str) -> Config:
     """Read the text of a gfwd.toml, whose name says where its rules file is. Raises ConfigError as load() does."""
     document = read_document(text, path)

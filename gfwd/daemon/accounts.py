@@ -1,4 +1,8 @@
-"""What a core counts, under the names that the operator knows, while rules and collectors come and go."""
+"""What a core counts, under the names that the operator knows, while rules and collectors come and go.
+
+A collector is the same as long as it is called the same, and a rule as long as it says the same: options, and the
+members of a group, may become others.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,10 +12,11 @@ from gfwd.metrics.ledger import NOTHING, Destination, Ledger, RuleCount, added, 
 from gfwd.metrics.slots import Slots
 from gfwd.native.core import CopyLedger, Core, Count
 from gfwd.rules.canonical import rule_text
-from gfwd.rules.model import Collector, Group, Rule, RuleSet
+from gfwd.rules.model import Collector, Group, RuleSet
 from gfwd.rules.space import RuleSpace
 
-_RuleKey = tuple[object, ...]
+_RuleKey = tuple[str, int]
+"""A rule's text; of several that have the same, each is itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Assignment:
     names: tuple[tuple[str, str], ...]
     destinations: Mapping[str, Destination] = field(default_factory=dict)
 
-    def collector_slot(self, collector: Collector) -> int:
+    def slot_of(self, collector: Collector) -> int:
         return self.collectors.of[str(collector)]
 
     def rule_slots(self) -> tuple[int, ...]:
@@ -44,10 +49,11 @@ class Accounts:
 
     def prepare(self, ruleset: RuleSet, space: RuleSpace) -> Assignment:
         """Raises GfwdError where there are more than the core has counters for."""
+        texts = [rule_text(rule) for rule in space.ranked]
         return Assignment(
             self._now.collectors.after(map(str, ruleset.collectors()), "collectors"),
-            self._now.rules.after(_keys(space.ranked), "rules"),
-            tuple((f"{ruleset.path}:{rule.line}", rule_text(rule)) for rule in space.ranked),
+            self._now.rules.after(_keys(texts), "rules"),
+            tuple((f"{ruleset.path}:{rule.line}", text) for rule, text in zip(space.ranked, texts, strict=True)),
             _destinations(ruleset),
         )
 
@@ -97,13 +103,10 @@ def _destinations(ruleset: RuleSet) -> dict[str, Destination]:
     return {str(one): Destination(one.place(), tuple(groups[str(one)])) for one in ruleset.collectors()}
 
 
-def _keys(rules: Sequence[Rule]) -> list[_RuleKey]:
-    """A rule is the same as long as it says the same, wherever it stands; of several that do, each is itself."""
-    seen: Counter[_RuleKey] = Counter()
+def _keys(texts: Sequence[str]) -> list[_RuleKey]:
+    seen: Counter[str] = Counter()
     keys: list[_RuleKey] = []
-    for rule in rules:
-        receivers = tuple(map(str, rule.receivers))
-        says = (rule.source, rule.ports, receivers, rule.priority, rule.excepted, rule.applies_always)
-        keys.append((*says, seen[says]))
-        seen[says] += 1
+    for text in texts:
+        keys.append((text, seen[text]))
+        seen[text] += 1
     return keys

@@ -2,7 +2,7 @@
 
 A Unix socket that only its owner can connect to. One question a connection: a line of JSON, {"do": …}; one answer: a
 line of JSON, {"ok": …} or {"error": text, "status": the exit status}. Nobody is waited for: who is slow to ask, or to
-read, is let go after a while.
+read, is let go after a while. Who finds no room waits in the kernel's queue until there is.
 """
 
 import errno
@@ -11,6 +11,7 @@ import math
 import os
 import selectors
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -22,6 +23,7 @@ from gfwd.errors import GfwdError, UsageError
 _QUESTION_BYTES = 4_096
 _PATIENCE_S = 10.0
 _CLIENTS_MOST = 16
+_DEAF_S = 1.0  # after nobody could be let in
 _ANSWER_BYTES = 1 << 16  # at once
 
 Question = dict[str, Any]
@@ -52,7 +54,9 @@ class Control(AbstractContextManager["Control"]):
         self._selector = selectors.DefaultSelector()
         self._clients: dict[int, _Client] = {}
         self._socket = _listen(path)
-        self._selector.register(self._socket, selectors.EVENT_READ)
+        self._hears = False  # whether who comes is let in
+        self._deaf_until = -math.inf
+        self._listen_where_there_is_room(time.monotonic())
 
     def __exit__(self, *_: object) -> None:
         for client in list(self._clients.values()):
@@ -68,7 +72,10 @@ class Control(AbstractContextManager["Control"]):
 
     def deadline(self) -> float | None:
         """When `look` wants to be called, if nothing comes before (time.monotonic()); None: never."""
-        earliest = min((client.until for client in self._clients.values()), default=math.inf)
+        deadlines = [client.until for client in self._clients.values()]
+        if not self._hears and len(self._clients) < _CLIENTS_MOST:
+            deadlines.append(self._deaf_until)
+        earliest = min(deadlines, default=math.inf)
         return earliest if earliest < math.inf else None
 
     def look(self) -> None:
@@ -82,15 +89,26 @@ class Control(AbstractContextManager["Control"]):
         now = time.monotonic()
         for client in [client for client in self._clients.values() if client.until <= now]:
             self._let_go(client)
+        self._listen_where_there_is_room(now)
+
+    def _listen_where_there_is_room(self, now: float) -> None:
+        hears = len(self._clients) < _CLIENTS_MOST and self._deaf_until <= now
+        if hears and not self._hears:
+            self._selector.register(self._socket, selectors.EVENT_READ)
+        elif self._hears and not hears:
+            self._selector.unregister(self._socket)
+        self._hears = hears
 
     def _accept(self) -> None:
-        with suppress(BlockingIOError, ConnectionAbortedError):
+        try:
             client = _Client(self._socket.accept()[0])
-            if len(self._clients) >= _CLIENTS_MOST:
-                client.socket.close()
-                return
-            self._clients[client.socket.fileno()] = client
-            self._selector.register(client.socket, selectors.EVENT_READ)
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # no more files, say: whoever asks can wait, and forwarding must not end for it
+            self._deaf_until = time.monotonic() + _DEAF_S
+            return
+        self._clients[client.socket.fileno()] = client
+        self._selector.register(client.socket, selectors.EVENT_READ)
 
     def _receive(self, client: _Client) -> None:
         try:
@@ -137,7 +155,7 @@ class Control(AbstractContextManager["Control"]):
 
 def _question(line: bytes) -> Question:
     """One that is none has no "do"."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(line)
         if isinstance(found, dict):
             return found
@@ -154,14 +172,16 @@ def _listen(path: Path) -> socket.socket:
         try:
             _bind(its, path)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or _is_alive(path):
+            if error.errno != errno.EADDRINUSE or not _is_socket(path) or _is_alive(path):
                 raise
             path.unlink()
             _bind(its, path)
         its.listen(_CLIENTS_MOST)
     except OSError as error:
         its.close()
-        why = "another gfwd listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        why = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            why = "another gfwd listens there" if _is_socket(path) else "there is something else, which is no socket"
         raise GfwdError(f"{path}: error: the control socket cannot be made: {why}; name another: --control") from error
     return its
 
@@ -175,12 +195,21 @@ def _bind(its: socket.socket, path: Path) -> None:
         os.umask(before)
 
 
+def _is_socket(path: Path) -> bool:
+    with suppress(OSError):
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    return False
+
+
 def _is_alive(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return False
+        except BlockingIOError:  # so many ask it that there is no room to wait
+            return True
     return True
 
 
@@ -189,8 +218,7 @@ def _is_alive(path: Path) -> bool:
 
 def ask(path: Path, question: Question, seconds: float) -> Any:
     """The answer of the gfwd that listens there. Raises GfwdError; UsageError where nobody listens."""
-    with _asking(path) as its:
-        its.settimeout(seconds)
+    with _asking(path, seconds) as its:
         its.sendall(json.dumps(question).encode() + b"\n")
         answer = json.loads(_line(its) or "{}")
     if "ok" not in answer:
@@ -210,14 +238,17 @@ def wait_for_end(path: Path, seconds: float) -> None:
 
 
 @contextmanager
-def _asking(path: Path) -> Iterator[socket.socket]:
+def _asking(path: Path, seconds: float) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as its:
+        its.settimeout(seconds)
         try:
             its.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise UsageError(
                 f"{path}: error: no gfwd listens there; one that does was started with --control {path}"
             ) from error
+        except BlockingIOError as error:  # as many wait for it as the kernel lets wait
+            raise GfwdError(f"{path}: error: gfwd does not answer") from error
         except OSError as error:
             raise GfwdError(f"{path}: error: {error.strerror or error}") from error
         try:

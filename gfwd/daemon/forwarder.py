@@ -62,7 +62,7 @@ class _Course:
     """All that a plan is made of, except for the ports. destinations: each address of a collector, and whose it is.
 
     found: the way to each. down: collectors that their checks say are down. senders: gfwd's own addresses on each port
-    that copies leave by, which they may leave with.
+    that copies leave by, which they may leave with. askers: for the neighbours behind each port.
     """
 
     setting: Setting
@@ -72,6 +72,7 @@ class _Course:
     found: Mapping[Address, Hop | None]
     down: frozenset[Collector]
     senders: Mapping[int, tuple[Address, ...]]
+    askers: Mapping[int, Asker]
 
     def without_sender(self) -> list[tuple[Collector, Address, int]]:
         """Collectors that are to get gfwd's own source address where it has none; their address, the port's number."""
@@ -112,7 +113,6 @@ class Forwarder:
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
-        self._askers: dict[int, Asker] = {}  # by port
         self._neighbours = Neighbours(self._set_neighbour, self._say)
         self._health = Health(prober, self._ways_of, self._say)
 
@@ -122,8 +122,6 @@ class Forwarder:
         """Forward by this from now on. Raises GfwdError, and then goes on as before."""
         assignment = self._accounts.prepare(setting.rules, space)
         watched = self._health.prepare(setting.addresses, time.monotonic())
-        self._askers = {port.number: self._asker(port, setting.own) for port in self._ports}
-        self._neighbours.follow_wires(asker for asker in self._askers.values() if isinstance(asker, WireAsker))
         destinations = setting.destinations()
         found = self._ways.find(destinations, setting.macs, setting.gateways)
         self._enter(
@@ -135,10 +133,16 @@ class Forwarder:
                 found=found,
                 down=watched.down(),
                 senders={port.number: self._senders(port, setting.own) for port in self._ports if port.is_out},
+                askers={port.number: self._asker(port, setting.own) for port in self._ports},
             )
         )
         self._accounts.take(assignment)
         self._health.take(watched, setting.rules)
+
+    def try_out(self, setting: Setting, space: RuleSpace) -> None:
+        """Whether there is room for this; nothing is forwarded by it. Raises GfwdError where take() would for that."""
+        self._accounts.prepare(setting.rules, space)
+        self._ways.find(setting.destinations(), setting.macs, setting.gateways)  # slots for nothing are given back soon
 
     def follow_routes(self) -> None:
         """Find the ways to all collectors; where they are others than before, publish a plan that takes them. Raises
@@ -157,24 +161,25 @@ class Forwarder:
         return self._course
 
     def _enter(self, course: _Course) -> None:
-        """Neighbours are asked for first, so that few copies wait for them. Raises GfwdError before anything else has
-        changed.
-        """
-        self._want_neighbours(course)
+        """Neighbours are asked for first, so that few copies wait. Raises GfwdError, and then all is as before."""
         before = self._course
-        self._core.publish(compile_plan(self._blueprint(course)))
         try:
-            self._redirect(course)
+            self._apply(course)
         except GfwdError:
             if before is not None:
-                self._core.publish(compile_plan(self._blueprint(before)))
                 self._redirected = None
-                self._redirect(before)
+                self._apply(before)
             raise
         self._course = course
         self._tell_of_ways({} if before is None else before.found)
         self._tell_of_senders([] if before is None else before.without_sender())
         self._release()
+
+    def _apply(self, course: _Course) -> None:
+        self._want_neighbours(course)
+        self._core.publish(compile_plan(self._blueprint(course)))
+        self._redirect(course)
+        self._fix_neighbours(course)
 
     def _redirect(self, course: _Course) -> None:
         """Tell the XDP programs what is ours, where that is something else than before."""
@@ -194,7 +199,7 @@ class Forwarder:
             self._told.pop(slot, None)
 
     def _blueprint(self, course: _Course) -> Blueprint:
-        slot_of = course.assignment.collector_slot
+        slot_of = course.assignment.slot_of
         return Blueprint(
             space=course.space,
             routes={
@@ -280,11 +285,16 @@ class Forwarder:
 
     def _want_neighbours(self, course: _Course) -> None:
         now = time.monotonic()
+        self._neighbours.follow_wires(asker for asker in course.askers.values() if isinstance(asker, WireAsker))
         for (number, address), slot in self._ways.slots.items():
-            port, mac = self._by_number[number], course.setting.macs.get(address)
-            if mac is None:
-                self._neighbours.want(slot, str(port), address, self._askers[number], now)
-            elif self._told.get(slot) != (mac, NeighbourState.READY):
+            if address not in course.setting.macs:
+                self._neighbours.want(slot, str(self._by_number[number]), address, course.askers[number], now)
+
+    def _fix_neighbours(self, course: _Course) -> None:
+        """Behind all that may fail: a MAC that is not asked for is never taken on trial."""
+        for (_, address), slot in self._ways.slots.items():
+            mac = course.setting.macs.get(address)
+            if mac is not None:
                 self._neighbours.fix(slot, mac)
 
     def _asker(self, port: Port, own: Sequence[Prefix]) -> Asker:

@@ -122,7 +122,7 @@ class Health:
     def _try(self, collector: Collector, watch: Watch, number: int, now: float) -> None:
         ways = self._look(collector)
         if not ways:
-            nowhere = Outcome(Verdict.FAILURE, "no route to it leaves by a port of gfwd's", watch.check.kind)
+            nowhere = Outcome(Verdict.FAILURE, "no route to it leaves by a port of gfwd's", check_text(watch.check))
             self._judge(collector, watch, number, nowhere, now)
         elif watch.check.kind == "arp":
             self._judge(collector, watch, number, _seen(ways), now)

@@ -88,7 +88,7 @@ def _blueprint(
         space=space,
         routes={
             collector: Route(
-                assignment.collector_slot(collector), tuple(Hop(address, _OUT, slots[address]) for address in found)
+                assignment.slot_of(collector), tuple(Hop(address, _OUT, slots[address]) for address in found)
             )
             for collector, found in addresses.items()
         },

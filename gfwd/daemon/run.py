@@ -1,8 +1,9 @@
 """Run: the real core between interfaces of this host, until it is told to stop."""
 
 import os
+import resource
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
     log: whatever the operator should know meanwhile; it goes where the configuration says.
     """
     signals.ignore_early()
+    _allow_files()
     config = read()
     log.take(config.log)
     _refuse_cpus(config)
@@ -114,6 +116,15 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         report = forwarder.report()
         is_whole = len(ports) == len({*config.inputs, *config.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
+
+
+def _allow_files() -> None:
+    """Each try of a check takes two, and hundreds may be under way; who starts a process often allows 1,024 at first,
+    and many more for the asking.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a system may not let even as many be
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _limits(fresh: Fresh, setting: Setting) -> Limits:

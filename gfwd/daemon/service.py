@@ -261,10 +261,14 @@ class Service:
         _refuse_change(self._config, fresh.config)
         own = self._own(fresh.config)
         if not own:
-            raise UsageError("error: no address is left that could be gfwd's")
+            raise UsageError(
+                f"{fresh.config.path}: error: no address is left on its ports that could be gfwd's; give an interface "
+                'one, or say which are: address = ["192.0.2.1"]'
+            )
         setting = setting_of(fresh, own)
         metrics = fresh.config.listeners.metrics
         if dry_run:
+            self._forwarder.try_out(setting, fresh.space)
             self._metrics.could_be(metrics)
         else:
             with self._metrics.changed_to(metrics):
@@ -293,4 +297,6 @@ def _refuse_change(before: Config, after: Config) -> None:
     }
     changed = [what for what, has_changed in fixed.items() if has_changed]
     if changed:
-        raise UsageError(f"error: {' and '.join(changed)} cannot change while gfwd runs; restart it")
+        raise UsageError(
+            f"{after.path}: error: {' and '.join(changed)} cannot change while gfwd runs; put it back, or restart gfwd"
+        )

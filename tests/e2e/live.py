@@ -339,7 +339,7 @@ class Site(AbstractContextManager["Site"]):
     """
 
     def __init__(self, gfwd: Sequence[str], folder: Path, *, queues: int = 1, mtu: int = 1500) -> None:
-        self._gfwd, self._folder = gfwd, folder
+        self.gfwd, self._folder = gfwd, folder
         with ExitStack() as stack:
             self.exporter, self.us, self.near = (host(stack) for _ in range(3))
             cable(self.exporter, "e0", self.us, "in0", queues=queues, mtu=mtu)
@@ -364,7 +364,7 @@ class Site(AbstractContextManager["Site"]):
         return path
 
     def command(self, rules: str, *arguments: str) -> list[str | Path]:
-        return [*self._gfwd, "run", "--rules", self.rules(rules), *arguments]
+        return [*self.gfwd, "run", "--rules", self.rules(rules), *arguments]
 
     def run(self, rules: str, *arguments: str, prefix: Sequence[str] = ()) -> Live:
         """Start gfwd between in0 and out0, its account as JSON; it is ready."""

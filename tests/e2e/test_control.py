@@ -86,6 +86,18 @@ def test_a_reload_that_cannot_be(its):
     assert its.site.forwards(b"still")
 
 
+def test_a_reload_that_finds_no_room(its):
+    """Trying says so as well: there is room for twice the collectors of the start, and 4,096 more."""
+    its.site.rules("".join(f"10.9.{n >> 8}.{n & 255} 514 10.8.{n >> 8}.{n & 255} A\n" for n in range(1, 4_100)))
+    for words in (("reload", "--dry-run"), ("reload",)):
+        told = its(*words)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert told.stderr == (
+            "error: 4,099 collectors, and there is room for 4,098 in a gfwd that runs; restart it\n"
+        ), told.stderr
+    assert its.site.forwards(b"still")
+
+
 def test_many_ask_for_a_reload_at_once(its):
     answers = []
     askers = [threading.Thread(target=lambda: answers.append(its("reload"))) for _ in range(6)]
@@ -150,9 +162,10 @@ def test_rude_clients(its):
     """Who says nothing, too much, or leaves in the middle, holds up nobody."""
     silent = [its.raw() for _ in range(16)]
     with its.raw() as seventeenth:
-        assert seventeenth.recv(1) == b""  # there is no room
-    for one in silent[:8]:
-        one.close()
+        seventeenth.sendall(b'{"do": "status"}\n')
+        for one in silent[:8]:
+            one.close()
+        assert b'"ok"' in seventeenth.recv(100)  # there was no room before
     with its.raw() as talker:
         talker.sendall(b"x" * 5_000)
         with pytest.raises(ConnectionResetError):
@@ -201,9 +214,16 @@ priority = "A"
     assert site.forwards(b"two") and site.collector.arrived()[-1].destination == "10.1.0.3"
     path.write_text(text.replace("xdp:out0", "xdp:in0"))
     told = run("reload", "-c", path)
-    assert (told.returncode, told.stderr) == (2, "error: the ports cannot change while gfwd runs; restart it\n")
+    what = "the ports cannot change while gfwd runs; put it back, or restart gfwd"
+    assert (told.returncode, told.stderr) == (2, f"{path}: error: {what}\n")
     path.write_text("nonsense")
     told = run("reload", "--control", f"{tmp_path}/control")
     assert told.returncode == 2 and "gfwd.toml:1:" in told.stderr
     assert site.forwards(b"three")
-    assert live.stop().status == 0
+    path.write_text(text.replace("priority", "priorty"))  # which gfwd itself need not know of to be asked, and to end
+    told = run("reload", "-c", path)
+    assert told.returncode == 2 and "did you mean priority?" in told.stderr
+    live.wait_for("reload: error: nothing has changed")
+    assert json.loads(run("status", "-c", path, "--json").stdout)["forwarded"] == 3
+    assert run("stop", "-c", path).returncode == 0
+    assert live.ended().status == 0

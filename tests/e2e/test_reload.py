@@ -97,6 +97,42 @@ def test_what_stays_keeps_its_counts(wide):
     assert account["copies"]["sent"] == 3
 
 
+def test_other_options_leave_the_counts(wide, tmp_path):
+    """A collector is the one that is called so, and a rule what it says: neither hangs on how often a check is made."""
+    path = tmp_path / "gfwd.toml"
+    text = """[ports]
+in = ["xdp:in0"]
+out = ["xdp:out0"]
+[collector.flow]
+host = "10.1.0.2"
+check = "arp"
+interval = {}
+[group.farm]
+members = ["flow", "{}"]
+[[rule]]
+source = "*"
+ports = 514
+collectors = ["flow"]
+priority = "B"
+[[rule]]
+source = "10.0.0.0/24"
+ports = 515
+collectors = ["farm"]
+priority = "A"
+"""
+    path.write_text(text.format(5, "10.1.0.3"))
+    live = wide.stack.enter_context(Live([*wide.gfwd, "run", "-c", path, "--json"], wide.us))
+    live.wait_for("forwarding from")
+    assert wide.forwards(b"one")
+    path.write_text(text.format(6, "10.1.0.4"))
+    live.send(signal.SIGHUP)
+    wait_until(lambda: ": reloaded, " in live.said(), live.said)
+    assert wide.forwards(b"two")
+    account = live.stop().account()
+    assert account["collectors"]["flow"]["sent"] == 2 and account["gone"]["wanted"] == 0
+    assert sorted(its["packets"] for its in account["rules"].values()) == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("rules", "why"),
     [
@@ -132,6 +168,30 @@ def test_more_than_gfwd_can_redirect(wide):
     live.wait_for("own addresses of IPv4", "reload: error: nothing has changed")
     assert wide.forwards(b"still")
     live.stop()
+
+
+def test_a_mac_that_came_with_what_cannot_be(wide, tmp_path):
+    """Nothing has changed: neither is the neighbour's MAC the new one, nor is it no longer followed."""
+    path = tmp_path / "gfwd.toml"
+    rule = '[[rule]]\nsource = "*"\nports = 514\ncollectors = ["10.1.0.2"]\npriority = "A"\n'
+    ports = '[ports]\nin = ["xdp:in0"]\nout = ["xdp:out0"]\n'
+    path.write_text(ports + rule)
+    live = wide.stack.enter_context(Live([*wide.gfwd, "run", "-c", path, "--json"], wide.us))
+    live.wait_for("forwarding from")
+    assert wide.forwards(b"one")
+    many = ", ".join(f'"10.0.9.{last}"' for last in range(70))
+    path.write_text(
+        f'address = ["10.0.0.1", {many}]\n' + ports + '[neighbours]\n"10.1.0.2" = "02:00:00:00:00:77"\n' + rule
+    )
+    live.send(signal.SIGHUP)
+    live.wait_for("AF_XDP takes up to 64 of each", "reload: error: nothing has changed")
+    assert wide.forwards(b"two")
+    macs = [one.to_mac for one in wide.collector.arrived()]
+    assert macs == [wide.near.mac("c0")] * 2
+    another = bytes.fromhex("020000000099")
+    wide.near.ip.link("set", index=wide.near.index("c0"), address=another.hex(":"))
+    live.wait_for(f"has moved from {macs[0].hex(':')} to {another.hex(':')}")
+    assert live.stop().status == 0
 
 
 def test_an_own_address_that_came_since_is_ours_after_a_reload(wide):

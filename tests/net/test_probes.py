@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import os
+import resource
 import select
 import socket
 import struct
@@ -316,6 +318,38 @@ def test_no_server(pair):
     assert pair.http().what == "Connection refused"
     pair.swallow()
     assert pair.http(seconds=SHORT_S).what == "no connection in 0.3 s"
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        pytest.param(lambda url, port: tcp.probe([Address(4, 0x7F000001)], port, LONG_S), id="tcp"),
+        pytest.param(lambda url, port: http_probe.probe(url, LONG_S), id="http"),
+        pytest.param(lambda url, port: icmp.probe([Address(4, 0x7F000001)], LONG_S), id="icmp"),
+    ],
+)
+@pytest.mark.parametrize("left", [0, 1])
+def test_no_more_files(probe, left):
+    """That gfwd has run out of them says nothing of the collector, which must not go down for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, Prober() as prober:
+        port = server.getsockname()[1]
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 8, hard))
+            with suppress(OSError):
+                while True:
+                    used.append(os.open(os.devnull, os.O_RDONLY))
+            for _ in range(left):
+                os.close(used.pop())
+            prober.ask("it", 1, lambda: probe(f"http://127.0.0.1:{port}/", port))
+            assert select.select([prober], [], [], LONG_S)[0]
+            ((_, _, outcome),) = prober.taken()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in used:
+                os.close(fd)
+    assert (outcome.verdict, outcome.what) == (Verdict.UNTRIED, "Too many open files")
 
 
 def test_what_is_asked_for(pair):

@@ -12,6 +12,7 @@ from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Level
 from gfwd.daemon.log.lines import json_line, text_lines
 from gfwd.daemon.log.outputs import Output, StandardError, output
+from gfwd.metrics.words import many
 
 _WAITING_MOST: Final = 1_000
 _END_S: Final = 2.0
@@ -76,6 +77,7 @@ class Log(AbstractContextManager["Log"]):
         try:
             if missing:
                 self._put(self._open, _incomplete(missing))
+                missing = 0  # which is said now, whatever becomes of the event
             self._put(self._open, event)
             self._is_failing = False
         except OSError as error:
@@ -108,7 +110,7 @@ class Log(AbstractContextManager["Log"]):
 
 def _incomplete(missing: int) -> Event:
     return events.LOG_INCOMPLETE(
-        f"log: warning: {missing:,} events before this one could not be written here", events=missing
+        f"log: warning: {many(missing, 'event')} before this one could not be written here", events=missing
     )
 
 

@@ -20,7 +20,9 @@ _OF_PATHS = "/:=&?%~+!$,;'@()*[]"  # what stays as it is written
 
 
 def probe(url: str, seconds: float) -> Outcome:
-    """Ask for this URL of http; it succeeds when the answer within so many seconds is 200 to 299."""
+    """Ask for this URL of http; it succeeds when the answer within so many seconds is 200 to 299. Raises OSError of
+    tcp.OWN_TROUBLE.
+    """
     end = time.monotonic() + seconds
     try:
         host, port, request = _read(url)
@@ -29,6 +31,8 @@ def probe(url: str, seconds: float) -> Outcome:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        if getattr(error, "errno", None) in tcp.OWN_TROUBLE:
+            raise
         return Outcome(Verdict.FAILURE, f"{host}: {getattr(error, 'strerror', None) or error}", url)
     points = list(dict.fromkeys((family, point) for family, _, _, _, point in found))[:_ADDRESSES_MOST]
     made = tcp.connect(points, max(0.0, end - time.monotonic()))

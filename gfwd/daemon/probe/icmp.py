@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import count
 
+from gfwd.daemon.probe.tcp import OWN_TROUBLE
 from gfwd.health.watch import Outcome, Verdict
 from gfwd.l2 import icmp
 from gfwd.l2.errors import FrameError
@@ -21,7 +22,7 @@ _BYTES = 2_048
 
 
 def probe(addresses: Sequence[Address], seconds: float) -> Outcome:
-    """Ask all of these; it succeeds when one answers within so many seconds."""
+    """Ask all of these; it succeeds when one answers within so many seconds. Raises OSError of OWN_TROUBLE."""
     target = f"icmp {', '.join(map(str, addresses))}"
     end = time.monotonic() + seconds
     echo = icmp.Echo(_IDENTIFIER, next(_NUMBERS) & 0xFFFF)
@@ -32,6 +33,11 @@ def probe(addresses: Sequence[Address], seconds: float) -> Outcome:
                 its = stack.enter_context(_socket(address))
             except PermissionError:
                 return Outcome(Verdict.UNTRIED, "echo requests take root, or CAP_NET_RAW", target)
+            except OSError as error:
+                if error.errno in OWN_TROUBLE:
+                    raise
+                failures.append(error.strerror or str(error))  # a host without IPv6, say
+                continue
             try:
                 its.connect((str(address), 0))
                 its.send(icmp.request(address.family, echo))

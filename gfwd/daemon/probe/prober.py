@@ -54,6 +54,8 @@ class Prober(AbstractContextManager["Prober"]):
     def _try(self, who: Hashable, number: int, probe: Probe) -> None:
         try:
             outcome = probe()
+        except OSError as error:  # it could not be made
+            outcome = Outcome(Verdict.UNTRIED, error.strerror or str(error))
         except Exception as error:  # or nobody would ever hear of it
             outcome = Outcome(Verdict.UNTRIED, f"{type(error).__name__}: {error}")
         self._tell(who, number, outcome)

@@ -1,12 +1,13 @@
 """A try by a TCP connection, which is closed as soon as it is there."""
 
+import errno
 import os
 import selectors
 import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 from gfwd.health.watch import Outcome, Verdict
 from gfwd.rules.model import Address
@@ -14,9 +15,14 @@ from gfwd.rules.model import Address
 Point = tuple[int, Any]
 """An address family and an address, as sockets take them."""
 
+OWN_TROUBLE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""What gfwd or its host has run out of says nothing of a collector."""
+
 
 def probe(addresses: Sequence[Address], port: int, seconds: float) -> Outcome:
-    """Connect to all of these; it succeeds when one connection is there within so many seconds."""
+    """Connect to all of these; it succeeds when one connection is there within so many seconds. Raises OSError of
+    OWN_TROUBLE.
+    """
     at = (f"[{address}]:{port}" if address.family == 6 else f"{address}:{port}" for address in addresses)
     target = f"tcp {', '.join(at)}"
     families = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -29,7 +35,7 @@ def probe(addresses: Sequence[Address], port: int, seconds: float) -> Outcome:
 
 
 def connect(points: Sequence[Point], seconds: float) -> socket.socket | str:
-    """The first connection of all that were begun at once; or why there is none."""
+    """The first connection of all that were begun at once; or why there is none. Raises OSError of OWN_TROUBLE."""
     end = time.monotonic() + seconds
     failures = []
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
@@ -41,6 +47,8 @@ def connect(points: Sequence[Point], seconds: float) -> socket.socket | str:
             except BlockingIOError:
                 pass
             except OSError as error:
+                if error.errno in OWN_TROUBLE:
+                    raise
                 failures.append(error.strerror or str(error))
                 continue
             selector.register(its, selectors.EVENT_WRITE)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gfwd.config.canonical import canonical_text
 from gfwd.config.model import Config, LogSetting, Sizes
 from gfwd.config.port_name import PortName
-from gfwd.config.reading import load, parse
+from gfwd.config.reading import control_socket, load, parse
 from gfwd.errors import ConfigError
 from gfwd.rules.classic import COLLECTORS_MAX
 from gfwd.rules.model import (
@@ -230,3 +230,27 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> Non
     else:
         text = canonical_text(config)
         assert canonical_text(parse(text, "again")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "socket"),
+    [
+        ('control = "/run/gfwd"\nintervall = 3\n', "/run/gfwd"),
+        ('nonsense\ncontrol = "/run/gfwd"\n', "/run/gfwd"),
+        ("intervall = 3\n", None),
+        ("control = 3\n", "gfwd.toml:1:11: error: 3: here stands text"),
+        ('\ncontrol = "gfwd"\n', "gfwd.toml:2:11: error: 'gfwd' cannot be a socket"),
+        ('control "/run/gfwd"\n', "gfwd.toml:1:"),
+        (None, "No such file"),
+    ],
+)
+def test_the_control_socket_of_a_file_with_mistakes(tmp_path, text, socket):
+    """Who wants to stop a gfwd that runs need not mend the file first; a name of the socket is never guessed."""
+    path = tmp_path / "gfwd.toml"
+    if text is not None:
+        path.write_text(text)
+    if socket is None or socket.startswith("/"):
+        assert control_socket(path) == socket
+    else:
+        with pytest.raises(ConfigError, match=re.escape(socket)):
+            control_socket(path)

@@ -41,7 +41,7 @@ class Counted:
         space = RuleSpace(ruleset)
         assignment = self._accounts.prepare(ruleset, space)
         routes = {
-            one: Route(assignment.collector_slot(one), (Hop(one.address, 0, 0),) if one.address else ())
+            one: Route(assignment.slot_of(one), (Hop(one.address, 0, 0),) if one.address else ())
             for one in ruleset.collectors()
         }
         blueprint = Blueprint(space=space, routes=routes, ports=(PlanPort(),), counters=assignment.rule_slots())

@@ -307,6 +307,23 @@ def test_to_another_place_while_it_runs(stderr: Written, tmp_path: Path) -> None
     assert json.loads((tmp_path / "there").read_text())["message"] == "there"
 
 
+def test_what_is_missing_is_counted_once(stderr: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said in time, and then there is no room for the event itself."""
+    full, write = {"one", "two"}, stderr.write
+
+    def write_what_finds_room(level: Level, lines: list[str]) -> None:
+        if full & set(lines):
+            raise OSError(28, "No space left on device")
+        write(level, lines)
+
+    monkeypatch.setattr(stderr, "write", write_what_finds_room)
+    with Log() as log:
+        for text in ("one", "two", "three"):
+            log.say(event(text))
+    one_more = "log: warning: 1 event before this one could not be written here"
+    assert stderr.lines == [one_more, one_more, "three"]
+
+
 def test_nothing_works(stderr: Written) -> None:
     stderr.trouble = OSError(28, "No space left on device")
     with Log() as log:
