@@ -140,7 +140,7 @@ class Forwarder:
         self._health.take(watched, setting.rules)
 
     def try_out(self, setting: Setting, space: RuleSpace) -> None:
-        """Whether there is room for this; nothing is forwarded by it. Raises GfwdError where take() would for that."""
+        """Whether there is room for this; nothing is forwarded by it. Raises GfwdError where there is none."""
         self._accounts.prepare(setting.rules, space)
         self._ways.find(setting.destinations(), setting.macs, setting.gateways)  # slots for nothing are given back soon
 
@@ -161,7 +161,7 @@ class Forwarder:
         return self._course
 
     def _enter(self, course: _Course) -> None:
-        """Neighbours are asked for first, so that few copies wait. Raises GfwdError, and then all is as before."""
+        """Raises GfwdError, and then all is as before."""
         before = self._course
         try:
             self._apply(course)
@@ -176,6 +176,7 @@ class Forwarder:
         self._release()
 
     def _apply(self, course: _Course) -> None:
+        """Neighbours are asked for first, so that few copies wait for them. Raises GfwdError, half done then."""
         self._want_neighbours(course)
         self._core.publish(compile_plan(self._blueprint(course)))
         self._redirect(course)

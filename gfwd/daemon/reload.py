@@ -93,7 +93,10 @@ class Reader(AbstractContextManager["Reader"]):
             self._is_asked_again = True
             return
         self._is_busy = True
-        threading.Thread(target=self._work, args=(known,), name="reload", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(known,), name="reload", daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            self._tell(Read(frozenset(), GfwdError(f"error: the files cannot be read: {error}; try again later")))
 
     def taken(self) -> Read | None:
         """What came of it; None: nothing yet, or it is outdated already."""
@@ -124,6 +127,9 @@ class Reader(AbstractContextManager["Reader"]):
             found = error
         except Exception as error:  # or nobody would ever hear of it, and no reload would be taken again
             found = GfwdError(f"error: {type(error).__name__}: {error}")
-        self._done.put(Read(files, found))
+        self._tell(Read(files, found))
+
+    def _tell(self, read: Read) -> None:
+        self._done.put(read)
         with suppress(OSError):  # gfwd has ended meanwhile
             self._mouth.send(b".")

@@ -119,8 +119,8 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
 
 
 def _allow_files() -> None:
-    """Each try of a check takes two, and hundreds may be under way; who starts a process often allows 1,024 at first,
-    and many more for the asking.
+    """Each try of a check takes two, and hundreds may be under way. Services are often started with 1,024, and may have
+    many more for the asking.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # a system may not let even as many be

@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -147,7 +148,8 @@ class Service:
     # ---- what is asked ----
 
     def _obey(self, taken: frozenset[int]) -> None:
-        self._is_over |= bool(taken & signals.STOP)
+        for number in taken & signals.STOP:
+            self._stop(signal.Signals(number).name)
         if taken & signals.STATUS:
             report = self._forwarder.report()
             self._say(events.STATUS(self._render(report), report=report.as_json()))
@@ -170,10 +172,15 @@ class Service:
         elif do == "reload":
             self._ask_for_reload(_Asker(reply, is_dry=bool(question.get("dry_run"))))
         elif do == "stop":
-            self._is_over = True
+            self._stop("gfwd stop")
             reply("stopping")
         else:
             reply(GfwdError(_NOT_KNOWN))
+
+    def _stop(self, why: str) -> None:
+        if not self._is_over:
+            self._say(events.STOPPING(f"stopping, as {why} says", why=why))
+        self._is_over = True
 
     def _unknown_as_asked(self, question: Question) -> Any:
         sort, since = question.get("sort", SORTS[0]), question.get("since")

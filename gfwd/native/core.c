@@ -267,6 +267,9 @@ fw_worker_new(struct fw_core *core, char *error)
 		snprintf(error, FW_ERROR_BYTES, "no memory left for a worker");
 		return NULL;
 	}
+	/* With the same chance, all workers would sample alike. */
+	for (const struct fw_worker *other = core->workers; other != NULL; other = other->next)
+		w->tx.chance += 2 * 0x9e3779b97f4a7c15U;	/* even: it is odd, and so never 0 */
 	w->next = core->workers;
 	core->workers = w;
 	return w;

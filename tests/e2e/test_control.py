@@ -111,7 +111,8 @@ def test_many_ask_for_a_reload_at_once(its):
 def test_stop(its):
     assert its.site.forwards(b"one")
     assert its("stop").returncode == 0
-    assert its.live.ended().account()["forwarded"] == 1
+    ended = its.live.ended()
+    assert ended.account()["forwarded"] == 1 and "\nstopping, as gfwd stop says\n" in ended.said
     assert not its.path.exists()
 
 

@@ -21,6 +21,7 @@ from tests.frames import datagram
 from tests.native.test_core_api import running
 
 OWN, EXPORTER = 0x0A020201, 0x0A020203
+SEEDS = 0x3954_7011_5475_3176, 0x7011_3954_5101_8200  # small ones would put all in one place of the cache
 START, SECOND = 1_700_000_000_000_000_000, 1_000_000_000
 EARLY = SECOND // 10
 LIMITS = Limits(rules=1, collectors=2, neighbours=2, exporters=8, flows=64)
@@ -29,7 +30,7 @@ ONE, TWO = "default * 192.0.2.1\n", "default * 192.0.2.1 192.0.2.2\n"
 
 @contextmanager
 def rig(ruleset: RuleSet, limits: Limits = LIMITS) -> Iterator[Rig]:
-    with Rig(limits, (0,), (512,), 512, seeds=(3_954, 7_011)) as its:
+    with Rig(limits, (0,), (512,), 512, seeds=SEEDS) as its:
         for slot in range(limits.neighbours):
             its.core.set_neighbour(slot, mac(slot), NeighbourState.READY)
         its.core.publish(plan_of_rules(ruleset))
@@ -76,6 +77,26 @@ def test_collectors_are_sampled_each_by_itself() -> None:
         copies = Counter(Counter(number for number, _ in fed(its, 8_000)).values())
     assert abs(copies[2] - 2_000) < 5 * sqrt(8_000 * 3 / 16)
     assert abs(copies[1] - 4_000) < 5 * sqrt(8_000 / 4)
+
+
+def test_workers_sample_each_by_itself() -> None:
+    """Of pairs of datagrams, one to each of two workers, half have the same fate."""
+    pairs = 1_000
+    with Core(LIMITS, SEEDS) as core:
+        core.port_mem(core.region(rings=4, slots=64, buffer_bytes=256), 2)
+        workers = [core.worker([(0, ring)], [(0, ring)]) for ring in range(2)]
+        core.set_neighbour(0, mac(0), NeighbourState.READY)
+        core.publish(plan_of_rules(rules(ONE, {"192.0.2.1": Options(sample=2)})))
+        alike = 0
+        for number in range(pairs):
+            fates = set()
+            for ring, worker in enumerate(workers):
+                assert core.arrive(0, datagram(4, EXPORTER, OWN, (number, 514)), ring)
+                worker.step()
+                fates.add(core.leave(0, ring) is None)
+                worker.step()
+            alike += len(fates) == 1
+    assert abs(alike - pairs / 2) < 5 * sqrt(pairs / 4)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ _ERROR, _WARNING, _INFO = Level.ERROR, Level.WARNING, Level.INFO
 
 FORWARDING: Final = Kind("forwarding", _INFO, ("own", "listen"))
 FAILED: Final = Kind("failed", _ERROR, (), is_long=True)
+STOPPING: Final = Kind("stopping", _INFO, ("why",))
 STATUS: Final = Kind("status", _INFO, ("report",), is_long=True)
 RELOADED: Final = Kind("reloaded", _INFO, ("file", "rules", "collectors"))
 RELOAD_FAILED: Final = Kind("reload_failed", _ERROR, ("file",), is_long=True)

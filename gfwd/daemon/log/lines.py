@@ -9,10 +9,11 @@ from typing import Any
 from gfwd.daemon.log.event import Event
 
 
-def text_lines(event: Event) -> list[str]:
-    """The message for people."""
+def text_lines(event: Event, *, is_timed: bool = False) -> list[str]:
+    """The message for people. is_timed: each line says when, too."""
     lines = event.message.split("\n") if event.kind.is_long else [event.message]
-    return [_printable(line) for line in lines]
+    when = f"{time_text(event.at)} " if is_timed else ""
+    return [when + _printable(line) for line in lines]
 
 
 def json_line(event: Event) -> str:

@@ -15,6 +15,9 @@ _SYSLOG_S: Final = 1.0  # for what syslog has no room for at once
 
 
 class Output(Protocol):
+    is_timed: bool
+    """Whether lines of text must say themselves when they were written."""
+
     def write(self, level: Level, lines: Sequence[str]) -> None: ...
 
     def close(self) -> None: ...
@@ -22,6 +25,8 @@ class Output(Protocol):
 
 class StandardError:
     """As it was when gfwd was started."""
+
+    is_timed = False  # a service manager puts the time before them
 
     def __init__(self) -> None:
         # Nobody else may have got its number, where whoever has started us has closed it.
@@ -43,6 +48,8 @@ class StandardError:
 
 class File:
     """A file that lines are appended to. Where it is moved away, or removed, another one is made."""
+
+    is_timed = True
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -73,6 +80,8 @@ class File:
 
 class Syslog:
     """The host's syslog, by its local socket. Each line is a message."""
+
+    is_timed = False
 
     def __init__(self, paths: Sequence[str] = _SYSLOG) -> None:
         self._paths = paths

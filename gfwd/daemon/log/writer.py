@@ -85,7 +85,8 @@ class Log(AbstractContextManager["Log"]):
             self._put_on_stderr(event, error)
 
     def _put(self, to: Output, event: Event) -> None:
-        lines = [json_line(event)] if self._is_open.format == "json" else text_lines(event)
+        is_json = self._is_open.format == "json"
+        lines = [json_line(event)] if is_json else text_lines(event, is_timed=to.is_timed)
         to.write(event.kind.level, lines)
 
     def _put_on_stderr(self, event: Event, error: OSError) -> None:

@@ -46,6 +46,9 @@ def wait_until(condition: Callable[[], object]) -> None:
 def test_lines() -> None:
     its = Event(events.LINK_DOWN, "xdp:eth0: error: …", {"port": "xdp:eth0"}, at=1_772_357_400.125)
     assert text_lines(its) == ["xdp:eth0: error: …"]
+    assert text_lines(its, is_timed=True) == ["2026-03-01T09:30:00.125Z xdp:eth0: error: …"]
+    several = Event(events.FAILED, "one\ntwo", {}, its.at)
+    assert text_lines(several, is_timed=True) == ["2026-03-01T09:30:00.125Z one", "2026-03-01T09:30:00.125Z two"]
     assert json.loads(json_line(its)) == {
         "time": "2026-03-01T09:30:00.125Z",
         "level": "error",
@@ -194,6 +197,8 @@ def test_syslog(tmp_path: Path) -> None:
 class Written:
     """An output that keeps what it gets; a test says when it fails, and when it hangs."""
 
+    is_timed = False
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.trouble: OSError | None = None
@@ -276,7 +281,9 @@ def test_a_file_that_cannot_be_written_and_then_can(stderr: Written, tmp_path: P
         "one",
         "two",
     ]
-    assert path.read_text().splitlines() == [
+    times, texts = zip(*(line.split(" ", 1) for line in path.read_text().splitlines()), strict=True)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", when) for when in times)
+    assert list(texts) == [
         "log: warning: 2 events before this one could not be written here",
         "three",
         "four",
