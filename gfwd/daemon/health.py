@@ -189,11 +189,14 @@ class Health:
         backup = stand_in(collector, down)
         if backup is not None:
             return str(backup)
-        groups = self._groups_of(collector)
-        others = {member for group in groups for member in group.members} - down
-        if others and str(collector) not in self._direct:
-            return f"the others of {', '.join(map(str, groups))}"
-        return None
+        served: dict[bool, list[str]] = {True: [], False: []}
+        for group in self._groups_of(collector):
+            is_served = any(member not in down or stand_in(member, down) is not None for member in group.members)
+            served[is_served].append(str(group))
+        if not served[True] or str(collector) in self._direct:
+            return None
+        text = f"the others of {', '.join(served[True])}"
+        return f"{text}, those of {', '.join(served[False])} to nobody (no_collector)" if served[False] else text
 
     def _groups_of(self, collector: Collector) -> list[Group]:
         return [group for group in self._groups if str(collector) in map(str, group.members)]

@@ -256,3 +256,12 @@ def test_a_try_that_is_not_answered_holds_up_nothing(checked):
         assert checked.comes_to(b"%d" % n) == "10.1.0.2"
     assert checked.health()["flow"]["state"] == "unknown"
     checked.live.stop()
+
+
+def test_it_opens_as_many_files_as_it_may(site):
+    """Each try takes two, and who starts a process often allows few at first."""
+    live = site.run("* 514 10.1.0.2 A\n", prefix=["prlimit", "--nofile=256:5000"])
+    with open(f"/proc/{live.process.pid}/limits", encoding="ascii") as limits:
+        (line,) = (line for line in limits if line.startswith("Max open files"))
+    assert line.split()[3:5] == ["5000", "5000"]
+    assert live.stop().status == 0

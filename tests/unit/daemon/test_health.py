@@ -206,6 +206,20 @@ def test_by_the_neighbour(checked, states, said):
     assert lines == [] if said is None else lines[0].startswith(f"collector flow: {said}")
 
 
+def test_of_two_groups_one_goes_on(checked):
+    """Each group has others of its own, and a member that somebody steps in for is one who gets copies."""
+    one, two = (collector(name, ICMP, last=n) for n, name in enumerate(("one", "two"), 11))
+    three = collector("three", ICMP, FLOW2, last=13)
+    its = checked(Group("left", "exporter", (one, two)), Group("right", "exporter", (one, three)))
+    its.say("three", GOOD)
+    its.say("two", BAD)
+    its.say("three", BAD)
+    told = its.say("one", BAD)
+    instead = "the others of right, those of left to nobody (no_collector)"
+    assert told[0] == f"collector one: down: no answer (icmp); its copies go to {instead}"
+    assert [report.instead for report in its.health.report(its.now) if report.collector == "one"] == [instead]
+
+
 def test_what_cannot_be_tried_is_said_once(checked):
     its = checked(collector("flow"))
     untried = Outcome(Verdict.UNTRIED, "not permitted")
