@@ -121,7 +121,9 @@ class Count(NamedTuple):
 
 
 class Exporter(NamedTuple):
-    """Datagrams of ours from one source; family 0 and an empty address: all that found no room in the table."""
+    """Datagrams of ours from one source; family 0 and an empty address: all that found no room in the table, or
+    that no rule wants.
+    """
 
     family: int
     address: bytes

@@ -258,7 +258,7 @@ struct fw_count {
 
 struct fw_exporter {
 	uint8_t address[16];
-	uint32_t family;		/* 4 or 6; 0: all that found no room in the table */
+	uint32_t family;		/* 4 or 6; 0: all that found no room in the table, or that no rule wants */
 	uint32_t unused;
 	uint64_t packets;
 	uint64_t bytes;

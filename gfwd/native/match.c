@@ -285,19 +285,33 @@ is_suspect(struct fw_matcher *m, const struct fw_key *key)
 	return suspects;
 }
 
+/* Does anybody want these datagrams? Strangers, of whom there may be any number, get no place in the table of exporters. */
+static bool
+is_wanted(const struct fw_plan *plan, uint32_t number)
+{
+	const struct fw_plan_rule *rule;
+
+	if (number == FW_NONE)
+		return false;
+	rule = &plan_rules(plan)[number];
+	return rule->n_targets > 0 || plan_specials(plan)[rule->special].fate == FW_FORWARD;
+}
+
 /* A miss: ask the plan, and remember. */
 static void
 look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, struct fw_packet *p)
 {
 	unsigned way = 0;
 
-	p->exporter = exporter_of(m, &p->key);
+	p->exporter = 0;
 	if (is_from_us(m, plan, &p->key)) {
 		p->rule = FW_NONE;
 		p->fate = FW_DROP_LOOP;
 		return;
 	}
 	p->rule = match_lookup(plan, key_family(&p->key), p->key.src_hi, p->key.src_lo, key_dport(&p->key));
+	if (is_wanted(plan, p->rule))
+		p->exporter = exporter_of(m, &p->key);
 	if (plan_has_paces(plan))
 		m->exporter_paces[p->exporter].ns = p->exporter == 0 ? plan->pace_of_rest : pace_of(plan, &p->key);
 	if (is_suspect(m, &p->key)) {

@@ -233,7 +233,7 @@ must_stop(const struct burst *b, const struct fw_plan_rule *rule)
 
 /* ---- the common case ---- */
 
-/* A datagram of ours is its exporter's, whether a rule wants it or not. */
+/* A datagram of ours is its exporter's, or, where no rule wants it, that of all others together. */
 static inline void
 count_exporter(const struct burst *b, unsigned i, uint32_t len)
 {

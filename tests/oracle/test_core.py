@@ -114,6 +114,7 @@ class Comparison:
         self.rules: Counter[int] = Counter()  # datagrams by rule number, and bytes
         self.rule_bytes: Counter[int] = Counter()
         self.exporters: dict[tuple[int, int], list[int]] = {}  # family and address: datagrams and bytes
+        self.strangers = [0, 0]  # of whom no rule wants anything: all together
         self.moved = 0  # copies that left in their own buffer
         self.taps = 0
         self._start()
@@ -235,7 +236,7 @@ class Comparison:
             self.punted.append((ingress, self.now, frame))
         if outcome.datagram is None:
             return
-        self._count(outcome.datagram)
+        self._count(outcome.datagram, is_wanted=bool(outcome.rules))
         for rule in outcome.rules if outcome.counted else ():
             number = self.compiled.numbers[rule.order]
             self.rules[number] += 1
@@ -250,8 +251,10 @@ class Comparison:
         for output in outputs:
             self.outputs[output.egress].append(output.frame)
 
-    def _count(self, datagram: Datagram) -> None:
-        counts = self.exporters.setdefault((datagram.family, datagram.source), [0, 0])
+    def _count(self, datagram: Datagram, *, is_wanted: bool) -> None:
+        counts = self.strangers
+        if is_wanted:
+            counts = self.exporters.setdefault((datagram.family, datagram.source), [0, 0])
         counts[0] += 1
         counts[1] += len(datagram.frame)
 
@@ -291,13 +294,14 @@ class Comparison:
         return got.received
 
     def _compare_exporters(self) -> None:
-        """In the order of their first datagram; those that find no room in the table are one, which comes first."""
+        """In the order of the first datagram that a rule wants; all that find no room are one, which comes first."""
         listed = [
             (family, address.to_bytes(BITS[family] // 8), *counts)
             for (family, address), counts in self.exporters.items()
         ]
         room = self.core.limits.exporters
-        rest = [sum(column) for column in zip(*((n, size) for _, _, n, size in listed[room:]), strict=True)] or [0, 0]
+        beyond = [(n, size) for _, _, n, size in listed[room:]]
+        rest = [sum(column) for column in zip(self.strangers, *beyond, strict=True)]
         assert [tuple(it) for it in self.core.exporters()] == [(0, b"", *rest), *listed[:room]], self.name
 
     # ---- life ----

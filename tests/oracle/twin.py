@@ -304,7 +304,6 @@ class Twin:
 
     def _match(self, datagram: Datagram, now: int) -> Outcome:
         """Match's steps by their numbers."""
-        self._meet(datagram.exporter)
         if is_from_us(self.config, datagram) or datagram.exporter in self._senders():  # 1
             return Outcome(LOOP, datagram=datagram)
         is_suspect = self.memory.suspects(*datagram.exporter, datagram.port, datagram.ttl)
@@ -313,6 +312,7 @@ class Twin:
             return Outcome(DENIED, datagram=datagram)
         if not rules:  # 2
             return Outcome(NO_RULE, datagram=datagram)
+        self._meet(datagram.exporter)
         if not self._is_slow_enough(datagram, now):  # 4
             return Outcome(RATE_LIMITED, datagram=datagram, rules=rules)
         if (is_suspect or any(map(may_write_ttl, receivers_of(rules)))) and self._comes_back(datagram, now):  # 5
