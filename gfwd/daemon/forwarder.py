@@ -109,6 +109,7 @@ class Forwarder:
         self._ways = Ways(kernel, ports, core.limits.neighbours)
         self._course: _Course | None = None
         self._redirected: object = None  # what the XDP programs were told last
+        self._has_other_links = False  # than the plan in force was made for
         self._gone: set[int] = set()  # ports whose interfaces are
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
@@ -145,15 +146,16 @@ class Forwarder:
         self._ways.find(setting.destinations(), setting.macs, setting.gateways)  # slots for nothing are given back soon
 
     def follow_routes(self) -> None:
-        """Find the ways to all collectors; where they are others than before, publish a plan that takes them. Raises
-        GfwdError, and then looks again in a while.
+        """Find the ways to all collectors; where they, or the links, are others than before, publish a plan that takes
+        them. Raises GfwdError, and then looks again in a while.
         """
         self._followed = time.monotonic()
         self._to_follow = self._followed + _ROUTES_S  # once more, where this fails
         course = self._now()
         found = self._ways.find(course.destinations, course.setting.macs, course.setting.gateways)
-        if found != course.found:
+        if found != course.found or self._has_other_links:
             self._enter(replace(course, found=found))
+        self._has_other_links = False
         self._to_follow = None
 
     def _now(self) -> _Course:
@@ -349,6 +351,9 @@ class Forwarder:
         links = [news for change in changes for news in self._news_of_links(change)]
         if links:
             self._to_follow = now
+            self._has_other_links |= any(
+                link is not None and (link.mac, link.mtu) != (before.mac, before.mtu) for _, before, link in links
+            )
         elif any(isinstance(change, RoutesChanged) for change in changes) and self._to_follow is None:
             self._to_follow = max(now, self._followed + _ROUTES_S)
         trouble: GfwdError | None = None
@@ -411,8 +416,6 @@ class Forwarder:
                 self._say(events.LINK_NO_CARRIER(f"{port}: warning: the link has no carrier", port=str(port)))
             for address in [address for address, hop in self._now().found.items() if hop is None and not before.is_up]:
                 self._tell_of_missing(address)
-        if (link.mac, link.mtu) != (before.mac, before.mtu):
-            self._enter(self._now())
 
     # ---- the end ----
 
