@@ -94,8 +94,13 @@ class Sender:
         rules = explanation.applying
         family = next((rule.source.family for rule in rules if rule.source is not None), None)
         found: list[Copy] = []
+        certain: set[Getter] = set()
         for receiver, sharing in sharings_of(receivers_of(rules), self.down):
             getters = _getters(sharing, explanation, source_port)
+            if len(getters) == 1:
+                if getters[0] in certain:
+                    continue  # the core sends nobody two copies
+                certain.add(getters[0])
             for getter in getters:
                 found.append(self._copy(receiver, getter, explanation, family, one_of=len(getters) > 1))
         return found
