@@ -164,8 +164,8 @@ class _Whole(Group):
     control = Text(
         values.socket_path,
         example='"/var/run/gfwd/control"',
-        says="A Unix socket by which gfwd status, unknown, reload, stop and neighbours ask, for this user only. Default: "
-        "none.",
+        says="A Unix socket by which gfwd status, unknown, reload, stop and neighbours ask, for this user only. "
+        "Default: none.",
     )
     watch = Switch(
         example="true",
