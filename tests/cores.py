@@ -173,6 +173,7 @@ def plan_port(port: twin.TwinPort) -> PlanPort:
         tags=tags,
         mtu=port.mtu,
         punts=not port.has_host_stack,
+        punts_closed=port.punts_closed,
         out_only=port.out_only,
         own=tuple(Address(cast(Family, family), address) for family, address in port.own),
     )

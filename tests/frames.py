@@ -27,7 +27,7 @@ Tags = Sequence[tuple[int, int]]
 
 GFWD_MAC = bytes.fromhex("020000000001")
 EXPORTER_MAC = bytes.fromhex("020000000e01")
-IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
+IPV4, IPV6, ARP, RARP = 0x0800, 0x86DD, 0x0806, 0x8035
 TAG_TYPES = (0x8100, 0x88A8, 0x9100)
 ICMP, TCP, UDP, ICMPV6, NO_NEXT_HEADER = 1, 6, 17, 58, 59
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
@@ -144,10 +144,10 @@ def datagram(
     return ethernet(ipv6(segment, source, destination), IPV6, tags)
 
 
-def arp_request(sender: int, target: int) -> bytes:
-    """RFC 826, padded as Ethernet pads it."""
+def arp_request(sender: int, target: int, ethertype: int = ARP) -> bytes:
+    """RFC 826, or RFC 903, padded as Ethernet pads it."""
     body = struct.pack(">HHBBH6sI6sI", 1, IPV4, 6, 4, 1, EXPORTER_MAC, sender, bytes(6), target)
-    return ethernet(body + bytes(18), ARP, destination=b"\xff" * 6)
+    return ethernet(body + bytes(18), ethertype, destination=b"\xff" * 6)
 
 
 def icmp_echo(family: int, source: int, destination: int) -> bytes:
@@ -436,6 +436,7 @@ def _random_port(rng: Random, at: int) -> TwinPort:
         mtu=rng.choice((0, 1500, 1500, 576, 9000)),
         buffer=rng.choice((0, 2048, 2048, 1024)),
         has_host_stack=rng.random() < 0.5,
+        punts_closed=rng.random() < 0.2,
         out_only=rng.random() < 0.1,
     )
 
@@ -738,7 +739,7 @@ def _other_protocols(rng: Random, world: World) -> bytes:
     draw = _draw(rng, world)
     own6, peer6 = pick(rng, world.own[6]), pick(rng, world.sources[6])
     makers: tuple[Callable[[], bytes], ...] = (
-        lambda: arp_request(pick(rng, world.sources[4]), pick(rng, world.own[4])),
+        lambda: arp_request(pick(rng, world.sources[4]), pick(rng, world.own[4]), rng.choice((ARP, RARP))),
         lambda: icmp_echo(draw.family, draw.source, pick(rng, (draw.destination, draw.source))),
         lambda: neighbour_solicitation(peer6, own6, pick(rng, (None, own6))),
         lambda: tcp_syn(draw.family, draw.source, draw.destination, draw.ports),

@@ -29,6 +29,9 @@ DROP_CAUSES: tuple[str, ...] = tuple(ffi.string(lib.fw_drop_name(i)).decode() fo
 
 FORWARD: int = lib.FW_FORWARD
 DENIED: int = lib.FW_DROP_DENIED
+PUNTS_NEIGHBOURHOOD: int = lib.FW_PUNTS_NEIGHBOURHOOD
+PUNTS_CLOSED: int = lib.FW_PUNTS_CLOSED
+PUNTS_TOO_BIG: int = lib.FW_PUNTS_TOO_BIG
 BALANCES: dict[str, int] = {
     "exporter": lib.FW_BALANCE_EXPORTER,
     "flow": lib.FW_BALANCE_FLOW,
@@ -151,12 +154,16 @@ class Unknown(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE)."""
+    """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE).
+
+    mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us.
+    """
 
     time: int
     port: int
     rule: int
     generation: int
+    mtu: int
     frame: bytes
 
 
@@ -558,7 +565,7 @@ class Worker:
         n = take(self._handle, head, buffer, _RECORD_ROOM)
         if n < 0:
             return None
-        return Record(head.time, head.port, head.rule, head.generation, bytes(ffi.buffer(buffer, n)))
+        return Record(head.time, head.port, head.rule, head.generation, head.mtu, bytes(ffi.buffer(buffer, n)))
 
 
 def bench_cursor() -> Any:

@@ -31,10 +31,11 @@ _Static_assert(sizeof(struct fw_plan_own4) == 8, "fw_plan_own4");
 _Static_assert(sizeof(struct fw_plan_own6) == 32, "fw_plan_own6");
 _Static_assert(sizeof(struct fw_plan_special) == 24, "fw_plan_special");
 _Static_assert(sizeof(struct fw_plan_choice) == 16, "fw_plan_choice");
-_Static_assert(sizeof(struct fw_plan_option) == 32, "fw_plan_option");
+_Static_assert(sizeof(struct fw_plan_option) == 40, "fw_plan_option");
 _Static_assert(sizeof(struct fw_plan_pace4) == 8, "fw_plan_pace4");
 _Static_assert(sizeof(struct fw_plan_pace6) == 24, "fw_plan_pace6");
+_Static_assert(sizeof(struct fw_plan_sender) == 24, "fw_plan_sender");
 _Static_assert(sizeof(struct fw_plan) % 8 == 0, "fw_plan");
-_Static_assert(sizeof(struct fw_record) == 24, "fw_record");
+_Static_assert(sizeof(struct fw_record) == 32, "fw_record");
 
 #endif

@@ -7,7 +7,7 @@
  */
 
 enum {
-	FW_ABI = 3,			/* the first field of a plan; raised when a structure below changes */
+	FW_ABI = 4,			/* the first field of a plan; raised when a structure below changes */
 	FW_BURST = 64,			/* frames that go through the path together */
 	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
 	FW_TARGETS_MAX = 128,		/* copies of one datagram */
@@ -45,10 +45,17 @@ enum fw_fate {
 	FW_DROP_CAUSES,			/* how many there are */
 
 	FW_PASS = FW_DROP_CAUSES,	/* not ours; the host stack's where the port has one */
-	FW_PUNT,			/* for Python: ARP, ND, ICMP */
+	FW_PUNT,			/* for Python: enum fw_punts */
 	FW_WAIT,			/* a copy waits for its neighbour */
 	FW_FORWARD,
 	FW_SUSPECT			/* not an end: it may have been here before, which is to be looked at */
+};
+
+/* What Python gets of what comes in by a port. */
+enum fw_punts {
+	FW_PUNTS_NEIGHBOURHOOD = 1,	/* ARP, RARP, ND and ICMP: there is no host stack behind it */
+	FW_PUNTS_CLOSED = 2,		/* UDP for our addresses, and ports that nobody listens on */
+	FW_PUNTS_TOO_BIG = 4		/* how a datagram begins that was too big to leave; it is counted as dropped all the same */
 };
 
 enum fw_neigh_state { FW_NEIGH_EMPTY, FW_NEIGH_PENDING, FW_NEIGH_READY, FW_NEIGH_FAILED };
@@ -62,7 +69,7 @@ struct fw_plan_port {
 	uint8_t tags_bytes;		/* 0, 4 or 8: the VLAN tags of what leaves here … */
 	uint8_t tags[8];		/* … as they stand in the frame, type first */
 	uint32_t mtu;			/* longest IP packet that leaves here; 0: no limit */
-	uint32_t punts;			/* not 0: no host stack behind it, ARP, ND and ICMP go to Python */
+	uint32_t punts;			/* bits of enum fw_punts */
 	uint32_t passes_to;		/* the port that gets, as it came, what is not ours; FW_NONE: none */
 	uint32_t out_only;		/* not 0: nothing that comes in here is ours; behind it is a host stack, or collectors only */
 };
@@ -107,13 +114,16 @@ struct fw_plan_choice {
 
 /* How a copy leaves, beyond its target, which has the same number. All 0: as any other does. */
 struct fw_plan_option {
-	uint8_t source[16];		/* source address; IPv4 in the first four bytes */
+	uint8_t source[16];		/* source address, of the target's family; IPv4 in the first four bytes */
 	uint8_t source_port_bytes[2];	/* UDP source port, network order; both 0: keep the datagram's */
 	uint8_t has_source;		/* 0: keep the datagram's source address */
 	uint8_t ttl;			/* 0: one less than it came with */
 	uint32_t sample;		/* one in so many leaves; 0 or 1: all do */
 	uint32_t limit_ns;		/* from one copy to the next, on average, at least; 0: no limit */
-	uint32_t unused;
+	uint8_t has_tags;		/* not 0: it leaves with the tags below, whatever the port's are … */
+	uint8_t tags_bytes;		/* … 0, 4 or 8 bytes of them … */
+	uint8_t unused[2];
+	uint8_t tags[8];		/* … as they stand in the frame, type first */
 };
 
 /* IPv4 exporters from `start` up to the next one's start may send one datagram in so many nanoseconds; 0: any number. */
@@ -168,6 +178,13 @@ struct fw_plan_own6 {
 	uint64_t mask_lo;
 };
 
+/* An address that copies leave with: what comes from there, gfwd has sent. */
+struct fw_plan_sender {
+	uint64_t hi;			/* host order; IPv4: 0 … */
+	uint64_t lo;			/* … and the address */
+	uint64_t family;
+};
+
 /*
  * The head of a plan. A section is an offset in bytes from the plan's start, a multiple of 8, and a number of entries.
  * Rules stand best first, so that of all rules that match, the smallest number wins.
@@ -197,6 +214,8 @@ struct fw_plan {
 	uint32_t n_paces4;		/* 0, and n_paces6 too: no exporter has a limit */
 	uint32_t n_paces6;
 	uint32_t pace_of_rest;		/* of all exporters together that found no room in the table */
+	uint32_t n_others;		/* as many as targets; 0: no target has one */
+	uint32_t n_senders;
 	uint32_t unused;
 	uint64_t listen;		/* 2,048 × uint32_t: a bit for each UDP port, port 0 the lowest of the first word */
 	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
@@ -217,6 +236,8 @@ struct fw_plan {
 	uint64_t counters;		/* uint32_t: counter slots */
 	uint64_t paces4;
 	uint64_t paces6;
+	uint64_t others;		/* uint32_t, by target: the same collector's target in the other family; FW_NONE: none */
+	uint64_t senders;
 };
 
 /* ---- counters ---- */
@@ -288,6 +309,8 @@ struct fw_record {
 	uint32_t port;			/* came in by, or is to leave by */
 	uint32_t rule;			/* tap: the rule's number in the plan; else FW_NONE */
 	uint32_t generation;		/* tap: of that plan */
+	uint32_t mtu;			/* punt: it is longer than what it was to leave by takes, bytes of IP; 0: it is none of these */
+	uint32_t unused;
 };
 
 /* ---- life ---- */

@@ -75,10 +75,12 @@ match_lookup(const struct fw_plan *plan, unsigned family, uint64_t src_hi, uint6
 }
 
 static bool
-is_sender(const struct fw_matcher *m, const struct fw_key *key)
+is_sender(const struct fw_plan *plan, const struct fw_key *key)
 {
-	for (unsigned i = 0; i < m->n_senders; i++)
-		if (m->senders[i].lo == key->src_lo && m->senders[i].hi == key->src_hi && m->senders[i].family == key_family(key))
+	const struct fw_plan_sender *s = plan_senders(plan);
+
+	for (uint32_t i = 0; i < plan->n_senders; i++)
+		if (s[i].lo == key->src_lo && s[i].hi == key->src_hi && s[i].family == key_family(key))
 			return true;
 	return false;
 }
@@ -88,12 +90,12 @@ is_sender(const struct fw_matcher *m, const struct fw_key *key)
  * of ours has exporters, too).
  */
 static bool
-is_from_us(const struct fw_matcher *m, const struct fw_plan *plan, const struct fw_key *key)
+is_from_us(const struct fw_plan *plan, const struct fw_key *key)
 {
 	const struct fw_plan_own4 *own4 = plan_own4(plan);
 	const struct fw_plan_own6 *own6 = plan_own6(plan);
 
-	if (is_sender(m, key))
+	if (is_sender(plan, key))
 		return true;
 	if (key_family(key) == 4) {
 		for (uint32_t i = 0; i < plan->n_own4; i++)
@@ -304,7 +306,7 @@ look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, s
 	unsigned way = 0;
 
 	p->exporter = 0;
-	if (is_from_us(m, plan, &p->key)) {
+	if (is_from_us(plan, &p->key)) {
 		p->rule = FW_NONE;
 		p->fate = FW_DROP_LOOP;
 		return;
@@ -362,28 +364,7 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 	work->lookups += lookups;
 }
 
-/* ---- a new plan ---- */
-
-void
-match_take_up(struct fw_matcher *m, const struct fw_plan *plan)
-{
-	m->n_senders = 0;
-	for (uint32_t i = 0; i < plan->n_options && m->n_senders < FW_SENDERS_MAX; i++) {
-		const struct fw_plan_option *option = &plan_options(plan)[i];
-		struct fw_key key = { .rest = plan_targets(plan)[i].family };
-
-		if (!option->has_source)
-			continue;
-		if (key_family(&key) == 4) {
-			key.src_lo = get32(option->source);
-		} else {
-			key.src_hi = get64(option->source);
-			key.src_lo = get64(option->source + 8);
-		}
-		if (!is_sender(m, &key))
-			m->senders[m->n_senders++] = (struct fw_sender){ key.src_hi, key.src_lo, key_family(&key) };
-	}
-}
+/* ---- what was not dealt with ---- */
 
 void
 match_give_back(struct fw_matcher *m, const struct fw_packet *packets, unsigned n)

@@ -21,15 +21,6 @@ struct fw_exporter_pace {
 	uint32_t ns;			/* 0: any amount */
 };
 
-/* An address that copies leave with. */
-struct fw_sender {
-	uint64_t hi;			/* host order, as in struct fw_key */
-	uint64_t lo;
-	uint8_t family;
-};
-
-#define FW_SENDERS_MAX (2 * FW_PORTS_MAX)	/* one of each family on each port */
-
 struct fw_matcher {
 	/* The cache: sets of FLOW_WAYS entries. */
 	struct fw_flow *flows;
@@ -45,8 +36,6 @@ struct fw_matcher {
 	uint32_t *exporter_index;	/* hash → number; 0: free */
 	uint32_t index_mask;
 	struct fw_loops loops;
-	struct fw_sender senders[FW_SENDERS_MAX];	/* the plan's */
-	unsigned n_senders;
 };
 
 /* False: no memory. */

@@ -4,6 +4,7 @@
 enum {
 	ETHERTYPE_IPV4 = 0x0800,
 	ETHERTYPE_ARP = 0x0806,
+	ETHERTYPE_RARP = 0x8035,
 	ETHERTYPE_VLAN = 0x8100,	/* IEEE 802.1Q */
 	ETHERTYPE_QINQ = 0x88a8,	/* IEEE 802.1ad */
 	ETHERTYPE_QINQ_OLD = 0x9100,	/* before 802.1ad */
@@ -63,7 +64,14 @@ is_own6(const struct fw_plan *plan, const uint8_t *address)
 static enum fw_fate
 not_ours(const struct fw_plan *plan, uint32_t in_port, bool is_for_punt)
 {
-	return is_for_punt && plan_ports(plan)[in_port].punts ? FW_PUNT : FW_PASS;
+	return is_for_punt && (plan_ports(plan)[in_port].punts & FW_PUNTS_NEIGHBOURHOOD) != 0 ? FW_PUNT : FW_PASS;
+}
+
+/* UDP for us, to a port that nobody listens on: Python may have an answer to that, too. */
+static enum fw_fate
+not_listened_on(const struct fw_plan *plan, uint32_t in_port)
+{
+	return (plan_ports(plan)[in_port].punts & FW_PUNTS_CLOSED) != 0 ? FW_PUNT : FW_PASS;
 }
 
 /* ---- UDP, in both families ---- */
@@ -128,7 +136,7 @@ parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 		return FW_DROP_SHORT;
 	dport = get16(udp + 2);
 	if (!plan_listens(plan, dport))
-		return FW_PASS;
+		return not_listened_on(plan, in_port);
 	if (unlikely(!ipv4_checksum_holds(ip, header)))
 		return FW_DROP_BAD_CHECKSUM;
 	if (unlikely(!udp_length_fits(udp, total - header)))
@@ -218,7 +226,7 @@ parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 		return FW_DROP_SHORT;
 	dport = get16(udp + 2);
 	if (!plan_listens(plan, dport))
-		return FW_PASS;
+		return not_listened_on(plan, in_port);
 	if (unlikely(!udp_length_fits(udp, payload)))
 		return FW_DROP_SHORT;
 	if (unlikely(load16(udp + 6) == 0))
@@ -258,7 +266,7 @@ parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame 
 		return parse_ipv4(plan, in_port, f->data + ip, f->len - ip, p);
 	if (type == ETHERTYPE_IPV6)
 		return parse_ipv6(plan, in_port, f->data + ip, f->len - ip, p);
-	return not_ours(plan, in_port, type == ETHERTYPE_ARP);
+	return not_ours(plan, in_port, type == ETHERTYPE_ARP || type == ETHERTYPE_RARP);
 }
 
 /* Of a frame that cannot be ours, it only matters whether Python wants it. */

@@ -50,6 +50,8 @@ check_sections(const struct fw_plan *p, char *error)
 		{ "counters", p->counters, p->n_counters, sizeof(uint32_t) },
 		{ "paces4", p->paces4, p->n_paces4, sizeof(struct fw_plan_pace4) },
 		{ "paces6", p->paces6, p->n_paces6, sizeof(struct fw_plan_pace6) },
+		{ "others", p->others, p->n_others, sizeof(uint32_t) },
+		{ "senders", p->senders, p->n_senders, sizeof(struct fw_plan_sender) },
 	};
 
 	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
@@ -61,6 +63,12 @@ check_sections(const struct fw_plan *p, char *error)
 /* ---- what a rule leads to ---- */
 
 static bool
+check_tags(const char *what, uint32_t i, uint32_t bytes, char *error)
+{
+	return bytes == 0 || bytes == 4 || bytes == 8 || refuse(error, "plan: %s %u has VLAN tags of %u bytes", what, i, bytes);
+}
+
+static bool
 check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 {
 	if (p->n_own4 < 1)
@@ -70,10 +78,8 @@ check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 	if (p->n_ports != b->ports)
 		return refuse(error, "plan: made for %u ports, there are %u", p->n_ports, b->ports);
 	for (uint32_t i = 0; i < p->n_ports; i++) {
-		uint8_t bytes = plan_ports(p)[i].tags_bytes;
-
-		if (bytes != 0 && bytes != 4 && bytes != 8)
-			return refuse(error, "plan: port %u has VLAN tags of %u bytes", i, bytes);
+		if (!check_tags("port", i, plan_ports(p)[i].tags_bytes, error))
+			return false;
 		if (plan_ports(p)[i].passes_to != FW_NONE && plan_ports(p)[i].passes_to >= b->ports)
 			return refuse(error, "plan: port %u passes on to port %u, there are %u", i,
 			    plan_ports(p)[i].passes_to, b->ports);
@@ -101,6 +107,28 @@ check_targets(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 	return true;
 }
 
+/* How a copy leaves beyond its target, and where it leaves to when it is of the other family. */
+static bool
+check_options(const struct fw_plan *p, char *error)
+{
+	if (p->n_options != 0 && p->n_options != p->n_targets)
+		return refuse(error, "plan: %u options for %u targets", p->n_options, p->n_targets);
+	for (uint32_t i = 0; i < p->n_options; i++)
+		if (!check_tags("option", i, plan_options(p)[i].tags_bytes, error))
+			return false;
+	if (p->n_others != 0 && p->n_others != p->n_targets)
+		return refuse(error, "plan: others of %u targets, there are %u", p->n_others, p->n_targets);
+	for (uint32_t i = 0; i < p->n_others; i++) {
+		uint32_t other = plan_others(p)[i];
+
+		/* It counts as the same collector, and is of another family: so none is its own other. */
+		if (other != FW_NONE && (other >= p->n_targets || plan_targets(p)[other].family == plan_targets(p)[i].family ||
+		    plan_targets(p)[other].collector != plan_targets(p)[i].collector))
+			return refuse(error, "plan: target %u has target %u as its other", i, other);
+	}
+	return true;
+}
+
 /* Do these n, from the first on, lie among so many? */
 static bool
 lie_within(uint32_t first, uint32_t n, uint32_t all)
@@ -111,8 +139,6 @@ lie_within(uint32_t first, uint32_t n, uint32_t all)
 static bool
 check_choices(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 {
-	if (p->n_options != 0 && p->n_options != p->n_targets)
-		return refuse(error, "plan: %u options for %u targets", p->n_options, p->n_targets);
 	for (uint32_t i = 0; i < p->n_members; i++)
 		if (plan_members(p)[i] >= p->n_targets)
 			return refuse(error, "plan: member %u is target %u, there are %u", i, plan_members(p)[i],
@@ -284,6 +310,6 @@ plan_check(const struct fw_plan *p, size_t bytes, const struct plan_bounds *b, c
 	if (bytes < sizeof *p || p->bytes != bytes || p->abi != FW_ABI)
 		return refuse(error, "plan: cut short, or made for another version of the core");
 	return check_sections(p, error) && check_ports(p, b, error) && check_targets(p, b, error) &&
-	    check_choices(p, b, error) && check_specials(p, b, error) && check_rules(p, b, error) &&
+	    check_options(p, error) && check_choices(p, b, error) && check_specials(p, b, error) && check_rules(p, b, error) &&
 	    check_paces(p, error) && check_lookup(p, error);
 }

@@ -45,6 +45,8 @@ PLAN_SECTION(members, uint32_t)
 PLAN_SECTION(counters, uint32_t)
 PLAN_SECTION(paces4, struct fw_plan_pace4)
 PLAN_SECTION(paces6, struct fw_plan_pace6)
+PLAN_SECTION(others, uint32_t)
+PLAN_SECTION(senders, struct fw_plan_sender)
 
 /* Has any exporter a limit? */
 static inline bool

@@ -33,7 +33,6 @@ take_up_plan(struct fw_worker *w)
 		__atomic_store_n(&w->reading, plan, __ATOMIC_SEQ_CST);
 	} while (plan != __atomic_load_n(w->published, __ATOMIC_SEQ_CST));
 	if (plan != NULL && plan->generation != w->generation) {
-		match_take_up(&w->matcher, plan);
 		fw_transmit_take_up(&w->tx, plan);
 		w->generation = plan->generation;
 		w->stats.work.plans++;

@@ -17,9 +17,10 @@ class PlanPort:
 
     mac: source MAC of what leaves here, 6 bytes. keep_tags: VLAN tags stay, whichever port a frame came in by.
     tags: the tags of what leaves here otherwise, 0, 4 or 8 bytes as they stand in the frame. mtu: longest IP packet
-    that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, ND and ICMP go to Python. passes_to: the
-    port that gets what is not ours, as it came. out_only: nothing that comes in there is ours. own: gfwd's own
-    addresses there; copies may leave with the first of their family.
+    that leaves here, 0 for no limit. punts: no host stack behind it, so ARP, RARP, ND and ICMP go to Python.
+    punts_closed: so does UDP for us that nobody listens to. punts_too_big: so does the beginning of what came in here
+    and was too big to leave. passes_to: the port that gets what is not ours, as it came. out_only: nothing that comes
+    in there is ours. own: gfwd's own addresses there; copies may leave with the first of their family.
     """
 
     mac: bytes = bytes(6)
@@ -27,17 +28,27 @@ class PlanPort:
     tags: bytes = b""
     mtu: int = 0
     punts: bool = False
+    punts_closed: bool = False
+    punts_too_big: bool = False
     passes_to: int | None = None
     out_only: bool = False
     own: tuple[Address, ...] = ()
 
+    def own_of(self, family: Family) -> Address | None:
+        """The source of copies that are to leave with one of gfwd's own; None: it has none of this family here."""
+        return next((one for one in self.own if one.family == family), None)
+
 
 class Hop(NamedTuple):
-    """One address of a collector, and the way there: the port to leave by, and the neighbour slot of the next hop."""
+    """One address of a collector, and a way there: the port to leave by, and the neighbour slot of the next hop.
+
+    tags: VLAN tags to leave with, 0, 4 or 8 bytes as they stand in the frame; None: the port's.
+    """
 
     address: Address
     egress: int
     neighbour: int
+    tags: bytes | None = None
 
 
 class Route(NamedTuple):

@@ -49,9 +49,11 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "top4": top4,
         "segments4": segments4,
         "segments6": _segments6(space),
-        "options": _packed("16s2sBBIII", "plan_option", targets.options()),
+        "options": _packed("16s2sBBIIBB2s8s", "plan_option", targets.options()),
         "specials": _integers(targets.specials, 6),
         "choices": _integers(targets.choices, 4),
+        "others": (b"", 0),
+        "senders": _packed("QQQ", "plan_sender", _senders(blueprint)),
         "members": _integers(targets.members, 1),
         "counters": _integers(targets.counters, 1),
         **_paces(blueprint.exporters),
@@ -93,7 +95,13 @@ def _packed(layout: str, name: str, entries: Iterable[Sequence[object]]) -> Sect
 
 def _port(port: PlanPort) -> tuple[object, ...]:
     to = core.NONE if port.passes_to is None else port.passes_to
-    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, port.punts, to, port.out_only
+    punts = {
+        core.PUNTS_NEIGHBOURHOOD: port.punts,
+        core.PUNTS_CLOSED: port.punts_closed,
+        core.PUNTS_TOO_BIG: port.punts_too_big,
+    }
+    bits = sum(bit for bit, is_set in punts.items() if is_set)
+    return port.mac, port.keep_tags, len(port.tags), port.tags, port.mtu, bits, to, port.out_only
 
 
 def _mask(prefix: Prefix) -> int:
@@ -110,6 +118,18 @@ def _own4(own: Iterable[Prefix]) -> list[tuple[bytes, bytes]]:
 def _own6(own: Iterable[Prefix]) -> list[tuple[int, int, int, int]]:
     pairs = [(prefix.value, _mask(prefix)) for prefix in own if prefix.family == 6]
     return [(value >> 64, value & _LOW_64, mask >> 64, mask & _LOW_64) for value, mask in pairs]
+
+
+def _senders(blueprint: Blueprint) -> list[tuple[int, int, int]]:
+    """The addresses that copies may leave with, also to collectors that are down."""
+    found = {
+        own
+        for collector, route in blueprint.routes.items()
+        if collector.options is not None and collector.options.own_source
+        for hop in route.hops
+        if (own := blueprint.ports[hop.egress].own_of(hop.address.family)) is not None
+    }
+    return [(own.value >> 64, own.value & _LOW_64, own.family) for own in sorted(found)]
 
 
 def _listen(ports: Ports) -> bytes:

@@ -16,7 +16,7 @@ from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Balance, Collector, Famil
 from gfwd.rules.space import Outcome, receivers_of
 
 _NS = 1_000_000_000
-_NO_OPTION = (b"", b"", 0, 0, 0, 0, 0)
+_NO_OPTION = (b"", b"", 0, 0, 0, 0, 0, 0, b"", b"")
 
 PlanRule = tuple[int, int, int, int]
 """A struct fw_plan_rule: first target, number of targets, counter, special."""
@@ -177,6 +177,7 @@ class Targets:
             self.egresses.add(hop.egress)
             family, value = hop.address
             self.entries.append((_bytes(family, value), family, port, 0, hop.neighbour, hop.egress, route.counter))
+        tags = None if hop is None else hop.tags
         limit_ns = 0 if options.limit is None else max(1, _NS // options.limit)
         self._ttls.append(options.ttl or 0)
         self._options.append(
@@ -187,14 +188,17 @@ class Targets:
                 options.ttl or 0,
                 0 if options.sample == 1 else options.sample,
                 limit_ns,
-                0,
+                int(tags is not None),
+                len(tags or b""),
+                b"",
+                tags or b"",
             )
         )
         return len(self.entries) - 1
 
     def _own_source(self, hop: Hop) -> bytes | None:
-        own = self._blueprint.ports[hop.egress].own
-        return next((_bytes(one.family, one.value) for one in own if one.family == hop.address.family), None)
+        own = self._blueprint.ports[hop.egress].own_of(hop.address.family)
+        return None if own is None else _bytes(own.family, own.value)
 
 
 def _bytes(family: Family, value: int) -> bytes:

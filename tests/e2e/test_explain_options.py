@@ -195,11 +195,10 @@ def slots(told: dict[str, Any], sent: Datagram) -> Iterator[Slot]:
         # Whom a group may choose, and who is named beside it, or may be another's choice, gets one copy of the two.
         elsewhere = [one for one in told["copies"] if one not in copies and (one["one_of"] or copies[0]["one_of"])]
         others = {one["collector"] for one in elsewhere}
-        stays |= any(copy["collector"] in others for copy in copies)
+        coincides = any(copy["collector"] in others for copy in copies)
         drops = {copy["drop"] for copy in copies}
-        yield Slot(
-            [way(copy, sent) for copy in leaving], stays, drops.pop() if not leaving and len(drops) == 1 else None
-        )
+        drop = drops.pop() if not leaving and not coincides and len(drops) == 1 else None
+        yield Slot([way(copy, sent) for copy in leaving], stays or coincides, drop)
 
 
 def way(copy: dict[str, Any], sent: Datagram) -> Sent:

@@ -127,7 +127,9 @@ def wire(request) -> Iterator[Cable]:
 def test_what_is_ours_comes_and_nothing_else(wire: Cable, seed: int) -> None:
     rng = Random(f"xdp {seed}")
     drawn = random_world(rng, 1)
-    port = replace(drawn.config.ports[0], mac=GFWD_MAC, buffer=BUFFER, has_host_stack=True, out_only=False)
+    port = replace(
+        drawn.config.ports[0], mac=GFWD_MAC, buffer=BUFFER, has_host_stack=True, punts_closed=False, out_only=False
+    )
     world = replace(drawn, config=replace(drawn.config, ports=[port]))
     rig = Rig(wire, plan_of(world).plan, world)
     with rig.core:

@@ -102,6 +102,7 @@ class TwinPort:
     mtu: int = 0  # of the IP packet; 0: no limit
     buffer: int = 0  # the longest frame that fits; 0: no limit
     has_host_stack: bool = True
+    punts_closed: bool = False
     out_only: bool = False  # nothing that comes in here is ours
     own: Sequence[tuple[int, int]] = ()  # gfwd's own addresses there: family and address
 
@@ -320,16 +321,18 @@ class Twin:
         return self._transmit(datagram, rules, now)
 
     def _senders(self) -> set[tuple[int, int]]:
-        """The addresses that copies leave with, where a collector is to get gfwd's own; by family and number."""
+        """The addresses that copies may leave with, where a collector is to get gfwd's own; by family and number."""
         if self._senders_of is not self.rules:
             self._senders_of = self.rules
             self._found_senders = {
-                (hop.family, hop.source)
+                (family, own)
                 for rule in self.rules
                 for receiver in rule.targets
-                for target in who_may_get(receiver)
-                for family in ((None, 4, 6) if rule.source is None else (rule.source[0],))
-                if (hop := self._hop(target, family)) is not None and hop.source is not None
+                for member in (receiver.members if isinstance(receiver, TwinGroup) else [receiver])
+                for target in (member, *member.backups)
+                if target.own_source
+                for family in (target.family, None if target.other is None else 6)
+                if (own := self._own(target, family)) is not None and family is not None
             }
         return self._found_senders
 
@@ -401,10 +404,14 @@ class Twin:
         its_family, address = target.family, target.address
         if family == 6 and target.other is not None:
             its_family, address = 6, target.other
-        own = next((own for own_family, own in self.config.ports[target.egress].own if own_family == its_family), None)
+        own = self._own(target, its_family)
         if target.own_source and own is None:
             return None
         return _Hop(its_family, address, own if target.own_source else None)
+
+    def _own(self, target: TwinTarget, family: int | None) -> int | None:
+        """gfwd's own address of that family where the target's copies leave."""
+        return next((own for own_family, own in self.config.ports[target.egress].own if own_family == family), None)
 
     def _admit(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, flight: _Flight, now: int) -> str:
         """Transmit's steps 1 to 7: "sent" when nothing stands in the copy's way."""
@@ -478,7 +485,9 @@ def parse(frame: bytes, config: TwinConfig, ingress: int) -> Datagram | str:
         return parse_ipv4(frame, at + 2, config, ingress)
     if ethertype == 0x86DD:
         return parse_ipv6(frame, at + 2, config, ingress)
-    return PUNTED if ethertype == 0x0806 and punts else PASSED  # a third tag passes here, as any other type does
+    return (
+        PUNTED if ethertype in (0x0806, 0x8035) and punts else PASSED
+    )  # a third tag passes here, as any other type does
 
 
 def parse_ipv4(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Datagram | str:
@@ -506,7 +515,7 @@ def parse_ipv4(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
         return SHORT
     has_port = offset == 0 and payload >= UDP_PORTS_LENGTH
     if has_port and not is_listened(config, u16(frame, udp_at + 2)):  # 7
-        return PASSED
+        return PUNTED if config.ports[ingress].punts_closed and not fragment else PASSED
     if ones_complement_sum(frame[ip_at:udp_at]) != 0xFFFF:  # 8
         return BAD_CHECKSUM
     if fragment:  # 9
@@ -544,7 +553,7 @@ def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
         return SHORT
     has_port = not later and payload >= UDP_PORTS_LENGTH
     if has_port and not is_listened(config, u16(frame, udp_at + 2)):  # 7
-        return PASSED
+        return PUNTED if config.ports[ingress].punts_closed and not fragment else PASSED
     if fragment:  # 8
         return FRAGMENT_LOST
     if not UDP_HEADER_LENGTH <= u16(frame, udp_at + 4) <= payload:  # 9

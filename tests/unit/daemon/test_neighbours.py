@@ -52,7 +52,7 @@ class Wire:
 
     def comes(self, frame: arp.Arp | bytes, now: float = 0.5, port: int = 0) -> None:
         frame = frame if isinstance(frame, bytes) else arp.build(frame)
-        self.neighbours.punted(Record(0, port, NONE, NONE, frame), now)
+        self.neighbours.punted(Record(0, port, NONE, NONE, 0, frame), now)
 
     def replies(self, mac: bytes = MAC, now: float = 0.5) -> None:
         self.comes(arp.reply(arp.request(OURS, US, PEER), mac), now)
