@@ -6,84 +6,30 @@ own, and never wait for it.
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gfwd.daemon import advice
-from gfwd.daemon.accounts import Accounts, Assignment
+from gfwd.daemon.accounts import Accounts
+from gfwd.daemon.course import Course, Setting
 from gfwd.daemon.health import Health, Way
-from gfwd.daemon.keep_up import keeps_up
+from gfwd.daemon.links import Links
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
 from gfwd.daemon.ports import Port
 from gfwd.daemon.probe.prober import Prober
-from gfwd.daemon.report import HealthReport, NeighbourReport, PortReport, Report, WayReport
+from gfwd.daemon.report import HealthReport, NeighbourReport, Report, WayReport, port_report
 from gfwd.daemon.ways import Ways, no_way_by
 from gfwd.errors import GfwdError
-from gfwd.l2.kernel import Change, InterfaceAddress, Kernel, Link, LinkChange, Reread, RoutesChanged
+from gfwd.l2.kernel import InterfaceAddress, Kernel, RoutesChanged
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import Address, Collector, Family, Ports, Prefix, RuleSet, ports_text
+from gfwd.rules.model import Address, Collector, Family, Prefix, ports_text
 from gfwd.rules.space import RuleSpace
 
 _ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
-_DRAINED_AFTER = 20  # milliseconds without a frame
-_DRAINING_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What is to be forwarded where.
-
-    own: destination addresses that are ours. addresses: those of each collector. macs: of neighbours that are not to be
-    asked for. gateways: before prefixes that collectors are in.
-    """
-
-    rules: RuleSet
-    own: tuple[Prefix, ...]
-    listen: Ports
-    addresses: Mapping[Collector, tuple[Address, ...]]
-    macs: Mapping[Address, bytes]
-    gateways: Mapping[Prefix, Address]
-
-    def destinations(self) -> dict[Address, list[Collector]]:
-        """Each address of a collector, and the collectors that have it."""
-        found: dict[Address, list[Collector]] = {}
-        for collector, addresses in self.addresses.items():
-            for address in addresses:
-                found.setdefault(address, []).append(collector)
-        return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Course:
-    """All that a plan is made of, except for the ports. destinations: each address of a collector, and whose it is.
-
-    found: the way to each. down: collectors that their checks say are down. senders: gfwd's own addresses on each port
-    that copies leave by, which they may leave with. askers: for the neighbours behind each port.
-    """
-
-    setting: Setting
-    space: RuleSpace
-    assignment: Assignment
-    destinations: Mapping[Address, Sequence[Collector]]
-    found: Mapping[Address, Hop | None]
-    down: frozenset[Collector]
-    senders: Mapping[int, tuple[Address, ...]]
-    askers: Mapping[int, Asker]
-
-    def without_sender(self) -> list[tuple[Collector, Address, int]]:
-        """Collectors that are to get gfwd's own source address where it has none; their address, the port's number."""
-        return [
-            (collector, address, hop.egress)
-            for collector, addresses in self.setting.addresses.items()
-            if collector.options is not None and collector.options.own_source
-            for address in addresses
-            if (hop := self.found.get(address)) is not None
-            and not any(own.family == address.family for own in self.senders[hop.egress])
-        ]
 
 
 class Forwarder:
@@ -102,15 +48,13 @@ class Forwarder:
         prober: Prober,
     ) -> None:
         self._kernel, self._core, self._ports, self._workers, self._say = kernel, core, ports, workers, say
-        self._links = {port.link.index: port.link for port in ports}
-        self._by_index = {port.link.index: port for port in ports}
+        self._links = Links(ports, core, say)
         self._by_number = {port.number: port for port in ports}
         self._accounts = Accounts(core)
         self._ways = Ways(kernel, ports, core.limits.neighbours)
-        self._course: _Course | None = None
+        self._course: Course | None = None
         self._redirected: object = None  # what the XDP programs were told last
         self._has_other_links = False  # than the plan in force was made for
-        self._gone: set[int] = set()  # ports whose interfaces are
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
@@ -126,7 +70,7 @@ class Forwarder:
         destinations = setting.destinations()
         found = self._ways.find(destinations, setting.macs, setting.gateways)
         self._enter(
-            _Course(
+            Course(
                 setting=setting,
                 space=space,
                 assignment=assignment,
@@ -158,11 +102,11 @@ class Forwarder:
         self._has_other_links = False
         self._to_follow = None
 
-    def _now(self) -> _Course:
+    def _now(self) -> Course:
         assert self._course is not None, "take() comes first"
         return self._course
 
-    def _enter(self, course: _Course) -> None:
+    def _enter(self, course: Course) -> None:
         """Raises GfwdError, and then all is as before."""
         before = self._course
         try:
@@ -177,16 +121,16 @@ class Forwarder:
         self._tell_of_senders([] if before is None else before.without_sender())
         self._release()
 
-    def _apply(self, course: _Course) -> None:
+    def _apply(self, course: Course) -> None:
         """Neighbours are asked for first, so that few copies wait for them. Raises GfwdError, half done then."""
         self._want_neighbours(course)
         self._core.publish(compile_plan(self._blueprint(course)))
         self._redirect(course)
         self._fix_neighbours(course)
 
-    def _redirect(self, course: _Course) -> None:
+    def _redirect(self, course: Course) -> None:
         """Tell the XDP programs what is ours, where that is something else than before."""
-        ours = course.setting.own, course.setting.listen, [link.mac for link in self._links.values()]
+        ours = course.setting.own, course.setting.listen, self._links.macs()
         if ours == self._redirected:
             return
         self._redirected = ours
@@ -201,7 +145,7 @@ class Forwarder:
             self._core.set_neighbour(slot, None, NeighbourState.FAILED)
             self._told.pop(slot, None)
 
-    def _blueprint(self, course: _Course) -> Blueprint:
+    def _blueprint(self, course: Course) -> Blueprint:
         slot_of = course.assignment.slot_of
         return Blueprint(
             space=course.space,
@@ -221,7 +165,7 @@ class Forwarder:
         """By the core's numbers: ports, and the host stacks behind them."""
         found: dict[int, PlanPort] = {}
         for port in self._ports:
-            link = self._links[port.link.index]
+            link = self._links.of(port)
             punts = not port.has_neighbours
             found[port.number] = PlanPort(
                 mac=link.mac,
@@ -270,9 +214,14 @@ class Forwarder:
                     )
                 )
 
+    def _tell_what_is_missing(self) -> None:
+        for address, hop in self._now().found.items():
+            if hop is None:
+                self._tell_of_missing(address)
+
     def _tell_of_missing(self, address: Address) -> None:
         out = [port for port in self._ports if port.is_out]
-        up = [port for port in out if self._links[port.link.index].is_up]
+        up = [port for port in out if self._links.of(port).is_up]
         mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
         names = self._names_of(address)
         self._say(
@@ -286,14 +235,14 @@ class Forwarder:
 
     # ---- neighbours ----
 
-    def _want_neighbours(self, course: _Course) -> None:
+    def _want_neighbours(self, course: Course) -> None:
         now = time.monotonic()
         self._neighbours.follow_wires(asker for asker in course.askers.values() if isinstance(asker, WireAsker))
         for (number, address), slot in self._ways.slots.items():
             if address not in course.setting.macs:
                 self._neighbours.want(slot, str(self._by_number[number]), address, course.askers[number], now)
 
-    def _fix_neighbours(self, course: _Course) -> None:
+    def _fix_neighbours(self, course: Course) -> None:
         """Behind all that may fail: a MAC that is not asked for is never taken on trial."""
         for (_, address), slot in self._ways.slots.items():
             mac = course.setting.macs.get(address)
@@ -348,12 +297,10 @@ class Forwarder:
         """
         changes = self._kernel.changes()
         now = time.monotonic()
-        links = [news for change in changes for news in self._news_of_links(change)]
+        links = self._links.take(changes)
         if links:
             self._to_follow = now
-            self._has_other_links |= any(
-                link is not None and (link.mac, link.mtu) != (before.mac, before.mtu) for _, before, link in links
-            )
+            self._has_other_links |= any(news.is_of_frames for news in links)
         elif any(isinstance(change, RoutesChanged) for change in changes) and self._to_follow is None:
             self._to_follow = max(now, self._followed + _ROUTES_S)
         trouble: GfwdError | None = None
@@ -363,8 +310,10 @@ class Forwarder:
                 self.follow_routes()
             except GfwdError as error:
                 trouble = error  # the rest of what has come must not be lost for it
-        for port, before, link in links:
-            self._tell_of_link(port, before, link)
+        for news in links:
+            self._links.tell(news)
+            if news.came_up:
+                self._tell_what_is_missing()
         for change in changes:
             self._neighbours.kernel_changed(change, now)
         for worker in self._workers:
@@ -379,83 +328,7 @@ class Forwarder:
         if trouble is not None:
             raise trouble
 
-    def _news_of_links(self, change: Change) -> Iterator[tuple[Port, Link, Link | None]]:
-        """Our ports whose links have changed, with what they were before and what they are now; None: gone."""
-        now: dict[int, Link | None] = {}
-        if isinstance(change, LinkChange):
-            now = {change.link.index: None if change.is_gone else change.link}
-        elif isinstance(change, Reread):
-            there = {link.index: link for link in change.links}
-            now = {index: there.get(index) for index in self._links}
-        for index, link in now.items():
-            before = self._links.get(index)
-            if before is not None and link != before:
-                self._links[index] = link or replace(before, is_up=False, has_carrier=False)
-                yield self._by_index[index], before, link
-
-    def _tell_of_link(self, port: Port, before: Link, link: Link | None) -> None:
-        if link is None:
-            if self._core.port_error(port.number) is None:  # a worker may have found out before
-                self._core.port_fail(port.number, "the interface is gone")
-            if port.number not in self._gone:
-                self._gone.add(port.number)
-                self._say(
-                    events.LINK_GONE(
-                        f"{port}: error: the interface is gone; what should leave by it is dropped (port_failed)",
-                        port=str(port),
-                    )
-                )
-            return
-        if not link.is_up and before.is_up and not keeps_up(port):
-            mend = advice.bring_up(link.name)
-            self._say(events.LINK_DOWN(f"{port}: error: the interface is down; bring it up: {mend}", port=str(port)))
-        elif link.is_up and (before.is_up, before.has_carrier) != (link.is_up, link.has_carrier):
-            if link.has_carrier:
-                self._say(events.LINK_UP(f"{port}: the link is up", port=str(port)))
-            else:
-                self._say(events.LINK_NO_CARRIER(f"{port}: warning: the link has no carrier", port=str(port)))
-            for address in [address for address, hop in self._now().found.items() if hop is None and not before.is_up]:
-                self._tell_of_missing(address)
-
-    # ---- the end ----
-
-    def drain(self) -> None:
-        """The kernel takes over; what had come by then is forwarded, and what was sent leaves.
-
-        On netmap the kernel takes over at the end only: what comes meanwhile is forwarded, but not waited for.
-        """
-        xdp = [port for port in self._ports if port.name.kind == "xdp"]
-        for port in xdp:
-            if port.rx:
-                self._core.xdp_redirect(port.number, on=False)
-        end, quiet = time.monotonic() + (_DRAINING_S if xdp else _DRAINING_S / 10), 0
-        while (quiet < _DRAINED_AFTER or self._unread()) and time.monotonic() < end:
-            quiet = 0 if sum(worker.step() for worker in self._workers) else quiet + 1
-            time.sleep(0.001)
-        for port in self._ports:
-            self._core.port_close(port.number)
-        for port in xdp:
-            state = self._core.xdp(port.number)
-            if state.unread:
-                self._say(
-                    events.FRAMES_UNREAD(
-                        f"{port}: warning: {state.unread:,} frames are lost, since what came before them could not "
-                        "leave",
-                        port=str(port),
-                        frames=state.unread,
-                    )
-                )
-            if state.unsent:
-                self._say(
-                    events.FRAMES_UNSENT(
-                        f"{port}: warning: {state.unsent:,} frames that were sent have not left; the link was not up",
-                        port=str(port),
-                        frames=state.unsent,
-                    )
-                )
-
-    def _unread(self) -> int:
-        return sum(self._core.xdp(port.number).unread for port in self._ports if port.name.kind == "xdp")
+    # ---- how it stands ----
 
     def exporters(self) -> int:
         """How many exporters are told apart; one that two workers saw counts twice."""
@@ -467,7 +340,7 @@ class Forwarder:
         return Report(
             self._accounts.ledger(with_rules=with_rules),
             self._core.work(),
-            tuple(map(self._port_report, self._ports)),
+            tuple(port_report(self._core, port) for port in self._ports),
             tuple(
                 self._neighbour_report(slot, self._by_number[number], address)
                 for (number, address), slot in self._ways.slots.items()
@@ -494,22 +367,6 @@ class Forwarder:
             own = next((str(one) for one in course.senders[hop.egress] if one.family == address.family), None)
             found.append(WayReport(str(address), its.address, its.port, its.mac, its.state, own))
         return found
-
-    def _port_report(self, port: Port) -> PortReport:
-        counts = self._core.xdp(port.number) if port.name.kind == "xdp" else None
-        error = self._core.port_error(port.number)
-        return PortReport(
-            name=str(port),
-            mode=port.mode,
-            rx_queues=port.rx,
-            tx_queues=port.tx,
-            ours=counts and counts.ours,
-            passed=counts and counts.passed,
-            lost=counts and counts.lost,
-            unread=counts and counts.unread,
-            unsent=counts and counts.unsent,
-            error=error,
-        )
 
     def _neighbour_report(self, slot: int, port: Port, address: Address) -> NeighbourReport:
         mac, state = self._told.get(slot, (None, NeighbourState.EMPTY))

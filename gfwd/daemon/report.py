@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from gfwd.daemon.ports import Port
 from gfwd.metrics.ledger import Ledger
-from gfwd.native.core import Work
+from gfwd.native.core import Core, Work
 
 
 class PortReport(NamedTuple):
@@ -27,6 +28,23 @@ class PortReport(NamedTuple):
     def is_whole(self) -> bool:
         """Whether nothing went wrong with it, and nothing stayed behind in it."""
         return self.error is None and not self.unread and not self.unsent
+
+
+def port_report(core: Core, port: Port) -> PortReport:
+    """How a port stands now."""
+    counts = core.xdp(port.number) if port.name.kind == "xdp" else None
+    return PortReport(
+        name=str(port),
+        mode=port.mode,
+        rx_queues=port.rx,
+        tx_queues=port.tx,
+        ours=counts and counts.ours,
+        passed=counts and counts.passed,
+        lost=counts and counts.lost,
+        unread=counts and counts.unread,
+        unsent=counts and counts.unsent,
+        error=core.port_error(port.number),
+    )
 
 
 class NeighbourReport(NamedTuple):

@@ -12,7 +12,9 @@ from gfwd.config.port_name import PortName
 from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
-from gfwd.daemon.forwarder import Forwarder, Setting
+from gfwd.daemon.course import Setting
+from gfwd.daemon.drain import drain
+from gfwd.daemon.forwarder import Forwarder
 from gfwd.daemon.keep_up import KeepUp
 from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log.event import Say
@@ -112,7 +114,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         ):
             service.serve((kernel.fileno(), prober.fileno()), workers, threads, around.heard, control)
             threads.stop()
-            forwarder.drain()
+            drain(core, ports, workers, log.say)
         report = forwarder.report()
         is_whole = len(ports) == len({*config.inputs, *config.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))

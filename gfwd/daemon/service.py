@@ -11,7 +11,8 @@ from gfwd import __version__
 from gfwd.config.model import Config
 from gfwd.daemon import names, signals
 from gfwd.daemon.control import Control, Question, Reply
-from gfwd.daemon.forwarder import Forwarder, Setting
+from gfwd.daemon.course import Setting
+from gfwd.daemon.forwarder import Forwarder
 from gfwd.daemon.listeners.exposed import Standing, metrics_page
 from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log import events
