@@ -56,10 +56,9 @@ def _reload(arguments: argparse.Namespace) -> int:
 
 def _stop(arguments: argparse.Namespace) -> int:
     """Until it has ended."""
-    from gfwd.daemon.control import wait_for_end
+    from gfwd.daemon.control import stop
 
-    _ask(arguments, {"do": "stop"}, _SOON_S)
-    wait_for_end(_path(arguments), _SOON_S)
+    stop(_path(arguments), _SOON_S)
     return 0
 
 

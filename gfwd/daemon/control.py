@@ -40,6 +40,7 @@ class _Client:
         self.until = time.monotonic() + _PATIENCE_S
         self.question = b""
         self.is_asked = False
+        self.waits_for_end = False
         self.out: bytes | None = None
 
 
@@ -124,7 +125,9 @@ class Control(AbstractContextManager["Control"]):
         elif newline and not client.is_asked:
             client.is_asked = True
             client.until = math.inf  # what we take for the answer is not its fault
-            self._handle(_question(line), lambda answer: self._answer(client, answer))
+            question = _question(line)
+            client.waits_for_end = question.get("do") == "stop"
+            self._handle(question, lambda answer: self._answer(client, answer))
 
     def _answer(self, client: _Client, answer: Any) -> None:
         if client.socket.fileno() not in self._clients:  # it has left, or was let go
@@ -150,7 +153,10 @@ class Control(AbstractContextManager["Control"]):
     def _let_go(self, client: _Client) -> None:
         del self._clients[client.socket.fileno()]
         self._selector.unregister(client.socket)
-        client.socket.close()
+        if client.waits_for_end:
+            client.socket.detach()  # the kernel closes it, and who waits there knows
+        else:
+            client.socket.close()
 
 
 def _question(line: bytes) -> Question:
@@ -219,22 +225,28 @@ def _is_alive(path: Path) -> bool:
 def ask(path: Path, question: Question, seconds: float) -> Any:
     """The answer of the gfwd that listens there. Raises GfwdError; UsageError where nobody listens."""
     with _asking(path, seconds) as its:
-        its.sendall(json.dumps(question).encode() + b"\n")
-        answer = json.loads(_line(its) or "{}")
+        return _answer_to(its, question, path)
+
+
+def stop(path: Path, seconds: float) -> None:
+    """End the gfwd that listens there, and wait until its process is no more. Raises GfwdError as `ask` does."""
+    with _asking(path, seconds) as its:
+        _answer_to(its, {"do": "stop"}, path)
+        try:
+            its.recv(1)  # its end of the connection is closed when the process has ended
+        except TimeoutError as error:
+            text = f"{path}: error: gfwd was told to stop, and has not ended in {seconds:.0f} s"
+            raise GfwdError(text) from error
+
+
+def _answer_to(its: socket.socket, question: Question, path: Path) -> Any:
+    its.sendall(json.dumps(question).encode() + b"\n")
+    answer = json.loads(_line(its) or "{}")
     if "ok" not in answer:
         refusal = GfwdError(answer.get("error", f"{path}: error: gfwd has ended before it answered"))
         refusal.exit_status = answer.get("status", 1)
         raise refusal
     return answer["ok"]
-
-
-def wait_for_end(path: Path, seconds: float) -> None:
-    """Until nobody listens there. Raises GfwdError where somebody still does after so long."""
-    end = time.monotonic() + seconds
-    while path.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    if path.exists():
-        raise GfwdError(f"{path}: error: gfwd was told to stop, and has not ended in {seconds:.0f} s")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -108,9 +110,20 @@ def test_many_ask_for_a_reload_at_once(its):
     assert [answer.returncode for answer in answers] == [0] * 6
 
 
+def open_files(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return found
+
+
 def test_stop(its):
+    assert any("bpf" in what for what in open_files(its.live.process.pid))
     assert its.site.forwards(b"one")
     assert its("stop").returncode == 0
+    # Another gfwd may take the interfaces at once: nothing of theirs is open any more.
+    assert not any("bpf" in what for what in open_files(its.live.process.pid))
     ended = its.live.ended()
     assert ended.account()["forwarded"] == 1 and "\nstopping, as gfwd stop says\n" in ended.said
     assert not its.path.exists()
