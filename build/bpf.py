@@ -19,7 +19,7 @@ SECTION = "xdp"
 INSTRUCTION = struct.Struct("<Q")
 # v2: what Linux 5.10 takes. Later versions have instructions, atomic ones among them, that it refuses.
 FLAGS = ("-target", "bpfel-freestanding", "-mcpu=v2", "-O2", "-fno-asynchronous-unwind-tables")
-MAPS = {"ours_map", "which_map", "counts_map", "sockets_map"}  # that redirector.c knows
+MAPS = {"ours_map", "which_map", "counts_map", "sockets_map", "fragments_map"}  # that redirector.c knows
 
 TEMPLATE = """\
 /* Made by build/bpf.py from {source}. */

@@ -231,11 +231,12 @@ def plan_from(
     ports: Sequence[PlanPort] = (PlanPort(),),
     egress: Sequence[int] = (),
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
+    listen: Ports = ALL_PORTS,
     tap_every: int = 0,
 ) -> bytes:
     """The plan of a rules text; see plan_of_rules."""
     ruleset = classic.parse(text, "hand.rules")
-    return plan_of_rules(ruleset, ports=ports, egress=egress, own=own, tap_every=tap_every)
+    return plan_of_rules(ruleset, ports=ports, egress=egress, own=own, listen=listen, tap_every=tap_every)
 
 
 def plan_of_rules(
@@ -244,6 +245,7 @@ def plan_of_rules(
     ports: Sequence[PlanPort] = (PlanPort(),),
     egress: Sequence[int] = (),
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
+    listen: Ports = ALL_PORTS,
     tap_every: int = 0,
 ) -> bytes:
     """The plan of rules. Their collectors have slots as they are named, and each is a neighbour of its own.
@@ -260,6 +262,7 @@ def plan_of_rules(
         routes=routes,
         ports=tuple(ports),
         own=own,
+        listen=listen,
         exporters=ruleset.exporters,
         tap_every=tap_every,
     )

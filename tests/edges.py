@@ -2,7 +2,8 @@
 
 They come from SOURCE4 and SOURCE6 to OWN4 and OWN6, port LISTENED, on a port with the MAC frames.GFWD_MAC. What
 docs/packets.md says of them holds, but the XDP program leaves a frame to the kernel ("passed", and the core never sees
-it) where it cannot read the port that it is for, or where the frame is to another MAC.
+it) where it cannot read the port that it is for, or where the frame is to another MAC. A fragment among them is the
+only one of its datagram.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tests.frames import (
     tcp_syn,
     udp,
 )
-from tests.oracle.twin import BAD_CHECKSUM, FORWARDED, FRAGMENT_LOST, PASSED, SHORT, TTL_EXPIRED
+from tests.oracle.twin import BAD_CHECKSUM, FORWARDED, PASSED, SHORT, TTL_EXPIRED
 
 OWN4, OWN6 = int(IPv4Address("10.0.0.1")), int(IPv6Address("fd00::1"))
 SOURCE4, SOURCE6 = int(IPv4Address("192.0.2.2")), int(IPv6Address("2001:db8::2"))
@@ -105,14 +106,15 @@ FOUR = {
         four(udp(4, SOURCE4, OWN4, (40_000, UNHEARD), PAYLOAD), checksum_error=1),
         PASSED,
     ),
-    "first fragment": (four(fragment=MORE_FRAGMENTS), FRAGMENT_LOST),
+    "first fragment": (four(fragment=MORE_FRAGMENTS, ident=3), FORWARDED),
     "first fragment, wrong header checksum": (four(fragment=MORE_FRAGMENTS, checksum_error=1), BAD_CHECKSUM),
     "first fragment, another port": (
         four(udp(4, SOURCE4, OWN4, (40_000, UNHEARD), PAYLOAD), fragment=MORE_FRAGMENTS),
         PASSED,
     ),
-    "middle fragment": (four(fragment=MORE_FRAGMENTS | 1), PASSED),
-    "last fragment": (four(fragment=185), PASSED),
+    "first fragment, cut behind the ports": (four(_UDP4[:4], fragment=MORE_FRAGMENTS), SHORT),
+    "middle fragment": (four(fragment=MORE_FRAGMENTS | 1, ident=1), PASSED),
+    "last fragment": (four(fragment=185, ident=2), PASSED),
     "total length beyond the frame": (four(total_length=_LENGTH4 + 1), SHORT),
     "total length below the header's": (four(total_length=19), SHORT),
     "no room for the UDP header": (four(total_length=27), SHORT),
@@ -145,11 +147,11 @@ SIX = {
         ),
         FORWARDED,
     ),
-    "first fragment, IPv6": (with_headers(_FIRST), FRAGMENT_LOST),
-    "first fragment behind options": (with_headers(_OPTIONS, _FIRST), FRAGMENT_LOST),
+    "first fragment, IPv6": (with_headers(_FIRST), FORWARDED),
+    "first fragment behind options": (with_headers(_OPTIONS, _FIRST), FORWARDED),
     "first fragment that begins with options": (with_headers(_FIRST, _OPTIONS), PASSED),
-    "later fragment, IPv6": (with_headers((FRAGMENT, fragment_header(185, True))), PASSED),
-    "last fragment, IPv6": (with_headers((FRAGMENT, fragment_header(185, False))), PASSED),
+    "later fragment, IPv6": (with_headers((FRAGMENT, fragment_header(185, True, 2))), PASSED),
+    "last fragment, IPv6": (with_headers((FRAGMENT, fragment_header(185, False, 3))), PASSED),
     "another address, IPv6": (six(destination=OWN6 + 1), PASSED),
     "another port, IPv6": (six(udp(6, SOURCE6, OWN6, (40_000, UNHEARD), PAYLOAD)), PASSED),
     "another port behind options": (

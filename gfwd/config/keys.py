@@ -20,6 +20,7 @@ from gfwd.config.rule_keys import APPLY, rule_keys
 from gfwd.rules.fields import parse_prefix, quote
 
 SIZE_MOST: Final = 1 << 24
+FRAGMENTS_MOST: Final = 1 << 16
 """What the core's tables can hold."""
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
@@ -88,10 +89,12 @@ def _limits() -> Schema:
         "exporters": "Exporters that are counted, and limited, each by itself; all others are one.",
         "flows": "Pairs of exporter and port for which the rule is remembered; others are looked up each time.",
         "unknown": "Exporters that no rule wants, for gfwd unknown.",
+        "fragments": "Datagrams whose fragments are followed, and fragments that wait for the first one of theirs.",
     }
+    most = {"fragments": FRAGMENTS_MOST}
     return _Limits.from_dict(
         {
-            key: Number(1, SIZE_MOST, example=str(usual), says=f"{says[key]} Default: {usual}.")
+            key: Number(1, most.get(key, SIZE_MOST), example=str(usual), says=f"{says[key]} Default: {usual}.")
             for key, usual in USUAL_SIZES._asdict().items()
         }
     )()

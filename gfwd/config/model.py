@@ -20,12 +20,13 @@ class LogSetting:
 
 class Sizes(NamedTuple):
     """Of what each worker keeps. exporters: counted each by itself. flows: remembered pairs of exporter and port.
-    unknown: exporters that no rule wants.
+    unknown: exporters that no rule wants. fragments: datagrams whose fragments are followed.
     """
 
     exporters: int = 65_536
     flows: int = 65_536
     unknown: int = 1_024
+    fragments: int = 1_024
 
 
 USUAL_SIZES: Final = Sizes()

@@ -32,6 +32,19 @@ bpf_map_new(enum bpf_kind kind, uint32_t value_bytes, uint32_t entries)
 }
 
 int
+bpf_lru_new(uint32_t key_bytes, uint32_t value_bytes, uint32_t entries)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof attr);
+	attr.map_type = BPF_MAP_TYPE_LRU_HASH;
+	attr.key_size = key_bytes;
+	attr.value_size = value_bytes;
+	attr.max_entries = entries;
+	return call(BPF_MAP_CREATE, &attr);
+}
+
+int
 bpf_map_set(int map, uint32_t key, const void *value)
 {
 	union bpf_attr attr;

@@ -12,6 +12,8 @@
 enum bpf_kind { BPF_KIND_ARRAY, BPF_KIND_SOCKETS };
 
 int bpf_map_new(enum bpf_kind, uint32_t value_bytes, uint32_t entries);
+/* A map with keys of any length, for the program alone; where it is full, what was not used for longest goes. */
+int bpf_lru_new(uint32_t key_bytes, uint32_t value_bytes, uint32_t entries);
 /* Entry `key` of a map becomes a copy of *value. */
 int bpf_map_set(int map, uint32_t key, const void *value);
 /* The map's memory, to read from and write to; MAP_FAILED with errno set. Arrays only. */

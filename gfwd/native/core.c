@@ -106,6 +106,7 @@ check_limits(const struct fw_limits *l, char *error)
 		{ "frame_bytes", l->frame_bytes, 64, 65536 },
 		{ "ring_slots", l->ring_slots, 1, 1 << 20 },
 		{ "unknown", l->unknown, 1, 1 << 20 },
+		{ "fragments", l->fragments, 1, 1 << 16 },
 	};
 
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

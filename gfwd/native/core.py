@@ -71,6 +71,7 @@ class Limits:
     exporters: counted apart, per worker; the rest under "other". flows: places in the match cache, per worker.
     frame_bytes: longest frame that can wait, or be punted, tapped or injected. ring_slots: records in each such ring.
     unknown: sources without a rule that are told apart, per worker; the rest is added up.
+    fragments: datagrams whose fragments are followed, and fragments that wait for the first one, per worker.
     """
 
     rules: int
@@ -81,6 +82,7 @@ class Limits:
     frame_bytes: int = 2_048
     ring_slots: int = 1_024
     unknown: int = 1_024
+    fragments: int = 1_024
 
 
 class FrameLedger(NamedTuple):
@@ -259,6 +261,7 @@ class Core(AbstractContextManager["Core"]):
                 "frame_bytes": limits.frame_bytes,
                 "ring_slots": limits.ring_slots,
                 "unknown": limits.unknown,
+                "fragments": limits.fragments,
                 "seeds": seeds or [int.from_bytes(os.urandom(8)) for _ in range(2)],
             },
         )

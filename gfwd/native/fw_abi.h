@@ -48,7 +48,8 @@ enum fw_fate {
 	FW_PUNT,			/* for Python: enum fw_punts */
 	FW_WAIT,			/* a copy waits for its neighbour */
 	FW_FORWARD,
-	FW_SUSPECT			/* not an end: it may have been here before, which is to be looked at */
+	FW_SUSPECT,			/* not an end: it may have been here before, which is to be looked at */
+	FW_FRAGMENT			/* nor is this: a later fragment, which goes where the first of its datagram goes */
 };
 
 /* What Python gets of what comes in by a port. */
@@ -324,6 +325,8 @@ struct fw_limits {
 	uint32_t frame_bytes;		/* longest frame that can wait, or be punted, tapped, injected */
 	uint32_t ring_slots;		/* records in each punt, tap and inject ring */
 	uint32_t unknown;		/* sources without a rule that are told apart, per worker; rounded up */
+	uint32_t fragments;		/* datagrams whose fragments are followed, and fragments that wait for a first, per worker */
+	uint32_t unused;
 	uint64_t seeds[2];		/* random: keep outsiders from choosing colliding addresses */
 };
 

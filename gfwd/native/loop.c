@@ -69,13 +69,13 @@ loop_give_back(struct fw_loops *loops, const struct fw_key *key)
 
 /*
  * What no forwarder changes: source, payload, and in IPv4 the identification. Addresses and ports that are written anew, and
- * the checksums over them, are left out.
+ * the checksums over them, are left out. A first fragment stands for its datagram.
  */
 static uint64_t
 fingerprint(const struct fw_loops *loops, const struct fw_packet *p, const uint8_t *frame)
 {
 	const uint8_t *udp = frame + p->udp;
-	uint32_t bytes = get16(udp + 4), at = 8;
+	uint32_t bytes = packet_udp_bytes(p, frame), at = 8;
 	uint64_t hash = mix(mix(loops->seed, p->key.src_hi), p->key.src_lo);
 
 	hash = mix(hash, (uint64_t)bytes << 32 | get16(udp));

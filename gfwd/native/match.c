@@ -325,6 +325,26 @@ look_up(struct fw_matcher *m, const struct fw_plan *plan, struct fw_flow *set, s
 	set[way] = (struct fw_flow){ p->key, p->rule, p->exporter };
 }
 
+/*
+ * A first fragment is matched when its turn comes, as a datagram like any other; that it is a fragment stays beside what
+ * comes of it. True: it had to be looked up.
+ */
+static __attribute__((noinline)) bool
+match_first_fragment(struct fw_matcher *m, const struct fw_plan *plan, struct fw_packet *p)
+{
+	bool misses;
+
+	p->fate = FW_FORWARD;
+	p->set = set_of(m, &p->key);
+	misses = !look_in_cache(m, p->set, p);
+	if (misses)
+		look_up(m, plan, p->set, p);
+	if (p->fate != FW_DROP_LOOP && p->rule == FW_NONE)
+		p->fate = FW_DROP_NO_RULE;
+	p->fate |= FIRST_FRAGMENT;
+	return misses;
+}
+
 void
 fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work, struct fw_packet *restrict packets,
     unsigned n)
@@ -345,8 +365,13 @@ fw_match(struct fw_matcher *m, const struct fw_plan *plan, struct fw_work *work,
 	for (unsigned i = 0; i < n; i++) {
 		struct fw_packet *p = &packets[i];
 
-		if (unlikely(p->fate != FW_FORWARD))
+		if (unlikely(p->fate != FW_FORWARD)) {
+			if (p->fate == (FW_FORWARD | FIRST_FRAGMENT)) {
+				lookups += match_first_fragment(m, plan, p);
+				ours++;
+			}
 			continue;
+		}
 		if (unlikely(!look_in_cache(m, p->set, p))) {
 			look_up(m, plan, p->set, p);
 			lookups++;
@@ -370,7 +395,7 @@ void
 match_give_back(struct fw_matcher *m, const struct fw_packet *packets, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (packets[i].fate == FW_SUSPECT)
+		if ((packets[i].fate & ~FIRST_FRAGMENT) == FW_SUSPECT)
 			loop_give_back(&m->loops, &packets[i].key);
 }
 

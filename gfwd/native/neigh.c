@@ -1,56 +1,6 @@
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "neigh.h"
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
-
-/* ---- pools ---- */
-
-static bool
-pool_init(struct fw_pool *p, uint32_t n, size_t entry_bytes)
-{
-	void *memory;
-
-	p->n = n;
-	p->entry_bytes = entry_bytes;
-	p->bytes = n * entry_bytes;
-	/* Room for the worst there can be, of which next to nothing is ever used: nothing is set aside for it. */
-	memory = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	p->entries = memory != MAP_FAILED ? memory : NULL;
-	p->free = calloc(n, sizeof *p->free);
-	return p->entries != NULL && p->free != NULL;
-}
-
-static void
-pool_free(struct fw_pool *p)
-{
-	if (p->entries != NULL)
-		munmap(p->entries, p->bytes);
-	free(p->free);
-}
-
-static void *
-pool_entry(const struct fw_pool *p, uint32_t i)
-{
-	return p->entries + (size_t)i * p->entry_bytes;
-}
-
-static uint32_t
-pool_take(struct fw_pool *p)
-{
-	if (p->n_free > 0)
-		return p->free[--p->n_free];
-	return p->n_touched < p->n ? p->n_touched++ : FW_NONE;
-}
-
-static void
-pool_give(struct fw_pool *p, uint32_t i)
-{
-	p->free[p->n_free++] = i;
-}
 
 /* ---- kept datagrams ---- */
 
@@ -70,6 +20,7 @@ waiting_keep(struct fw_waiting *w, uint32_t in_port, const struct fw_frame *fram
 		return FW_NONE;
 	f = waiting_frame(w, number);
 	f->copies = 0;
+	f->next = FW_NONE;
 	f->is_sent = false;
 	f->in_port = in_port;
 	f->packet = *packet;
@@ -159,7 +110,8 @@ waiting_init(struct fw_waiting *w, const struct fw_limits *limits)
 	w->queues = calloc(limits->neighbours, sizeof *w->queues);
 	w->busy = calloc(limits->neighbours, sizeof *w->busy);
 	return w->queues != NULL && w->busy != NULL &&
-	    pool_init(&w->copies, n, sizeof(struct fw_waiting_copy)) && pool_init(&w->frames, n, frame_bytes);
+	    pool_init(&w->copies, n, sizeof(struct fw_waiting_copy)) &&
+	    pool_init(&w->frames, n + limits->fragments, frame_bytes);
 }
 
 void

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "parse.h"
+#include "pool.h"
 
 static inline uint64_t
 neigh_word(const uint8_t *mac, enum fw_neigh_state state)
@@ -36,9 +37,10 @@ neigh_state(uint64_t word)
 
 /* ---- waiting: a worker's own, bounded, in order ---- */
 
-/* A datagram of which copies wait. It is kept once, as it came in. */
+/* A frame of which copies wait, or a fragment that waits for the first of its datagram. It is kept once, as it came in. */
 struct fw_waiting_frame {
-	uint32_t copies;		/* that still wait; 0: free */
+	uint32_t copies;		/* that still wait */
+	uint32_t next;			/* of the fragments that wait with it */
 	bool is_sent;			/* a copy of it has left: the frame counts as forwarded */
 	uint32_t in_port;
 	struct fw_frame frame;		/* .data lies behind this structure */
@@ -57,17 +59,6 @@ struct fw_waiting_queue {
 	uint32_t first;
 	uint32_t last;
 	uint32_t n;
-};
-
-/* Entries of one size in memory that is touched only when needed. */
-struct fw_pool {
-	uint8_t *entries;
-	size_t bytes;			/* mapped */
-	size_t entry_bytes;
-	uint32_t n;
-	uint32_t n_touched;		/* entries from here on were never used */
-	uint32_t *free;			/* numbers of those that came back … */
-	uint32_t n_free;		/* … and how many */
 };
 
 struct fw_waiting {

@@ -23,9 +23,7 @@ enum {
 	PROTO_ROUTING = 43,
 	PROTO_FRAGMENT = 44,
 	PROTO_ICMPV6 = 58,
-	PROTO_DESTINATION_OPTIONS = 60,
-
-	UDP_PORTS_BYTES = 4
+	PROTO_DESTINATION_OPTIONS = 60
 };
 
 static bool
@@ -76,21 +74,49 @@ not_listened_on(const struct fw_plan *plan, uint32_t in_port)
 
 /* ---- UDP, in both families ---- */
 
-/* A fragment of a datagram for us. Only the first has ports; one too short to show them goes where the later ones go. */
-static enum fw_fate
-parse_fragment(const struct fw_plan *plan, const uint8_t *udp, uint32_t bytes, bool is_first)
-{
-	if (is_first && bytes >= UDP_PORTS_BYTES && !plan_listens(plan, get16(udp + 2)))
-		return FW_PASS;
-	return FW_DROP_FRAGMENT_LOST;
-}
-
 static inline bool
 udp_length_fits(const uint8_t *udp, uint32_t bytes)
 {
 	uint16_t length = get16(udp + 4);
 
 	return length >= UDP_BYTES && length <= bytes;
+}
+
+/* ---- fragments, in both families; .key is set, but for the port ---- */
+
+/* It has no port. Whether its datagram is for one that we listen on, its first fragment knows. */
+static enum fw_fate
+parse_later_fragment(struct fw_packet *p, bool header_holds)
+{
+	if (!header_holds)
+		return FW_DROP_BAD_CHECKSUM;
+	if (key_ttl(&p->key) <= 1)
+		return FW_DROP_TTL_EXPIRED;
+	p->udp = 0;
+	return FW_FRAGMENT;
+}
+
+/*
+ * The same steps as for a whole datagram, but that UDP's length says how long the whole is. What is not for us is marked,
+ * too, since the others go where it goes; only where its header is wrong, nothing is known of them.
+ */
+static uint32_t
+parse_first_fragment(const struct fw_plan *plan, const uint8_t *udp, bool header_holds, bool needs_checksum, struct fw_packet *p)
+{
+	uint16_t dport = get16(udp + 2);
+
+	if (!plan_listens(plan, dport))
+		return header_holds ? FW_PASS | FIRST_FRAGMENT : FW_PASS;
+	if (!header_holds)
+		return FW_DROP_BAD_CHECKSUM;
+	if (!udp_length_fits(udp, UINT16_MAX))
+		return FW_DROP_SHORT;
+	if (needs_checksum && load16(udp + 6) == 0)
+		return FW_DROP_BAD_CHECKSUM;
+	if (key_ttl(&p->key) <= 1)
+		return FW_DROP_TTL_EXPIRED;
+	p->key.rest |= (uint32_t)dport << 16;
+	return FW_FORWARD | FIRST_FRAGMENT;
 }
 
 /* ---- IPv4 (RFC 791) ---- */
@@ -105,12 +131,11 @@ ipv4_checksum_holds(const uint8_t *ip, uint32_t header_bytes)
 	return csum_holds(sum);
 }
 
-static enum fw_fate
+static uint32_t
 parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint32_t left, struct fw_packet *p)
 {
 	uint32_t header, total, fragment;
 	const uint8_t *udp;
-	uint16_t dport;
 
 	if (unlikely(left < IPV4_BYTES))
 		return FW_DROP_SHORT;
@@ -125,17 +150,21 @@ parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	total = get16(ip + 2);
 	if (unlikely(header < IPV4_BYTES || total < header || total > left))
 		return FW_DROP_SHORT;
-	udp = ip + header;
 	fragment = get16(ip + 6) & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS);
+	p->ip_bytes = total;
 	if (unlikely(fragment != 0)) {
-		enum fw_fate fate = parse_fragment(plan, udp, total - header, (fragment & IPV4_OFFSET) == 0);
-
-		return fate == FW_PASS || ipv4_checksum_holds(ip, header) ? fate : FW_DROP_BAD_CHECKSUM;
+		p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, 0, ip[8], 4) };
+		p->ident = get16(ip + 4);
+		if ((fragment & IPV4_OFFSET) != 0)
+			return parse_later_fragment(p, ipv4_checksum_holds(ip, header));
 	}
 	if (unlikely(total - header < UDP_BYTES))
 		return FW_DROP_SHORT;
-	dport = get16(udp + 2);
-	if (!plan_listens(plan, dport))
+	udp = ip + header;
+	p->udp = (uint16_t)(p->ip + header);
+	if (unlikely(fragment != 0))
+		return parse_first_fragment(plan, udp, ipv4_checksum_holds(ip, header), false, p);
+	if (!plan_listens(plan, get16(udp + 2)))
 		return not_listened_on(plan, in_port);
 	if (unlikely(!ipv4_checksum_holds(ip, header)))
 		return FW_DROP_BAD_CHECKSUM;
@@ -144,9 +173,7 @@ parse_ipv4(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(ip[8] <= 1))
 		return FW_DROP_TTL_EXPIRED;
 
-	p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, dport, ip[8], 4) };
-	p->udp = (uint16_t)(p->ip + header);
-	p->ip_bytes = total;
+	p->key = (struct fw_key){ 0, get32(ip + 12), key_rest(plan->generation, get16(udp + 2), ip[8], 4) };
 	return FW_FORWARD;
 }
 
@@ -158,6 +185,7 @@ struct chain {
 	uint8_t protocol;		/* what that is */
 	bool is_fragment;
 	bool is_first_fragment;
+	uint32_t ident;			/* of a fragment */
 	bool is_on_its_way;		/* a routing header names further hops: the destination is not the last one */
 };
 
@@ -185,6 +213,7 @@ walk_extension_headers(const uint8_t *payload, uint32_t bytes, struct chain *c)
 			/* Offset 0 and nothing more to come is an atomic fragment: a whole datagram (RFC 6946). */
 			c->is_fragment = (field & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)) != 0;
 			c->is_first_fragment = (field & IPV6_OFFSET) == 0;
+			c->ident = get32(h + 4);
 		}
 		c->protocol = h[0];
 		c->bytes += length;
@@ -194,13 +223,12 @@ walk_extension_headers(const uint8_t *payload, uint32_t bytes, struct chain *c)
 	return true;
 }
 
-static enum fw_fate
+static uint32_t
 parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint32_t left, struct fw_packet *p)
 {
 	struct chain chain = { 0 };
 	const uint8_t *udp;
 	uint32_t payload;
-	uint16_t dport;
 
 	if (unlikely(left < IPV6_BYTES))
 		return FW_DROP_SHORT;
@@ -219,13 +247,18 @@ parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(chain.protocol != PROTO_UDP))
 		return not_ours(plan, in_port, chain.protocol == PROTO_ICMPV6);
 	udp = ip + IPV6_BYTES + chain.bytes;
+	p->ip_bytes = IPV6_BYTES + payload;
 	payload -= chain.bytes;
-	if (unlikely(chain.is_fragment))
-		return parse_fragment(plan, udp, payload, chain.is_first_fragment);
+	p->key = (struct fw_key){ get64(ip + 8), get64(ip + 16), key_rest(plan->generation, 0, ip[7], 6) };
+	p->ident = chain.ident;
+	if (unlikely(chain.is_fragment && !chain.is_first_fragment))
+		return parse_later_fragment(p, true);
 	if (unlikely(payload < UDP_BYTES))
 		return FW_DROP_SHORT;
-	dport = get16(udp + 2);
-	if (!plan_listens(plan, dport))
+	p->udp = (uint16_t)(p->ip + IPV6_BYTES + chain.bytes);
+	if (unlikely(chain.is_fragment))
+		return parse_first_fragment(plan, udp, true, true, p);
+	if (!plan_listens(plan, get16(udp + 2)))
 		return not_listened_on(plan, in_port);
 	if (unlikely(!udp_length_fits(udp, payload)))
 		return FW_DROP_SHORT;
@@ -234,15 +267,14 @@ parse_ipv6(const struct fw_plan *plan, uint32_t in_port, const uint8_t *ip, uint
 	if (unlikely(ip[7] <= 1))
 		return FW_DROP_TTL_EXPIRED;
 
-	p->key = (struct fw_key){ get64(ip + 8), get64(ip + 16), key_rest(plan->generation, dport, ip[7], 6) };
-	p->udp = (uint16_t)(p->ip + IPV6_BYTES + chain.bytes);
-	p->ip_bytes = IPV6_BYTES + chain.bytes + payload;
+	p->key.rest |= (uint32_t)get16(udp + 2) << 16;
 	return FW_FORWARD;
 }
 
 /* ---- Ethernet ---- */
 
-static __attribute__((noinline)) enum fw_fate
+/* A fate, and FIRST_FRAGMENT. */
+static __attribute__((noinline)) uint32_t
 parse_frame(const struct fw_plan *plan, uint32_t in_port, const struct fw_frame *f, struct fw_packet *p)
 {
 	uint32_t ip = ETHER_BYTES;

@@ -5,6 +5,7 @@
 #ifndef GFWD_PARSE_H
 #define GFWD_PARSE_H
 
+#include "bytes.h"
 #include "plan.h"
 #include "port.h"
 
@@ -12,6 +13,9 @@
 #define VLAN_TAG_BYTES 4U
 #define IPV4_BYTES 20U
 #define UDP_BYTES 8U
+
+/* Added to the fate of a first fragment, for which all is asked that is asked for a whole datagram. */
+#define FIRST_FRAGMENT 0x100U
 
 /* What an exact match compares: source address, and everything else in one word. */
 struct fw_key {
@@ -53,11 +57,12 @@ struct fw_flow;
 struct fw_packet {
 	struct fw_key key;
 	uint16_t ip;			/* offset of the IP header */
-	uint16_t udp;			/* offset of the UDP header */
+	uint16_t udp;			/* offset of the UDP header; 0: a later fragment, which has none */
 	uint32_t ip_bytes;		/* length of the IP packet, for the MTU */
-	uint32_t fate;			/* enum fw_fate; FW_FORWARD: goes on to match */
+	uint32_t fate;			/* enum fw_fate; FW_FORWARD: goes on to match. And FIRST_FRAGMENT */
 	uint32_t rule;			/* set by match: number in the plan */
 	uint32_t exporter;		/* set by match: place in the worker's table */
+	uint32_t ident;			/* of a fragment: its datagram's identification */
 	struct fw_flow *set;		/* match's own */
 };
 
@@ -66,6 +71,15 @@ static inline bool
 is_plain(const struct fw_packet *p)
 {
 	return p->ip == ETHER_BYTES && p->udp == ETHER_BYTES + IPV4_BYTES;
+}
+
+/* How many bytes there are of the UDP header and the payload: of a first fragment, not as many as UDP says. */
+static inline uint32_t
+packet_udp_bytes(const struct fw_packet *p, const uint8_t *frame)
+{
+	uint32_t says = get16(frame + p->udp + 4), there = p->ip + p->ip_bytes - p->udp;
+
+	return says < there ? says : there;
 }
 
 /* Sets .fate of n packets, and all before it in those that go on. */

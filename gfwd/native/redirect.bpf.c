@@ -4,7 +4,7 @@
  *
  * It only tells what is ours, by the steps of docs/packets.md; what is wrong with a datagram of ours, the core finds out and
  * counts. In doubt a frame is the kernel's, since user space cannot hand one back: one to another MAC address (the card is
- * promiscuous for somebody), a later fragment (it names no port), headers cut or odd.
+ * promiscuous for somebody), a later fragment that comes before its first (it names no port), headers cut or odd.
  *
  * Runs in the kernel (Linux 5.10 and later): every access must be seen to lie inside the frame, every loop to end.
  */
@@ -17,15 +17,21 @@
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+/* The compiler may not work a pointer out once more: the kernel must see the check and the access on one and the same. */
+#define WORKED_OUT(pointer) __asm__ volatile("" : "+r"(pointer))
 
 enum { IPV4 = 0x0800, IPV6 = 0x86dd, VLAN = 0x8100, VLAN_SERVICE = 0x88a8, VLAN_QINQ = 0x9100 };
 enum { HOP_BY_HOP = 0, UDP = 17, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 };
 enum { ETHER_BYTES = 14, TAG_BYTES = 4, IPV4_BYTES = 20, IPV6_BYTES = 40, UDP_PORTS_BYTES = 4, EXTENSIONS_MAX = 6 };
 
 /* The loader puts the file descriptors of its maps in the place of these. */
-extern char ours_map, which_map, sockets_map, counts_map;
+extern char ours_map, which_map, sockets_map, counts_map, fragments_map;
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*const map_update)(void *map, const void *key, const void *value, uint64_t flags) =
+    (void *)BPF_FUNC_map_update_elem;
+static long (*const map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static uint64_t (*const now_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static long (*const redirect_map)(void *map, uint64_t key, uint64_t otherwise) = (void *)BPF_FUNC_redirect_map;
 
 INLINE uint16_t
@@ -44,6 +50,13 @@ INLINE uint64_t
 load64(const uint8_t *p)
 {
 	return (uint64_t)load32(p + 4) << 32 | load32(p);
+}
+
+INLINE void
+copy_words(uint8_t *to, const uint8_t *from, int n)
+{
+	for (int i = 0; i < n; i++)
+		*(uint32_t *)(to + 4 * i) = load32(from + 4 * i);
 }
 
 INLINE bool
@@ -74,29 +87,74 @@ is_listened_on(const struct redirect_ours *ours, const uint8_t *udp, const uint8
 {
 	uint16_t port;
 
+	WORKED_OUT(udp);
 	if (udp + UDP_PORTS_BYTES > end)
 		return false;
 	port = get16(udp + 2);
 	return ours->listen[port / 32] >> (port % 32) & 1;
 }
 
+/* ---- fragments: only the first has ports, and the later ones go where it went ---- */
+
+enum { WHOLE, FIRST, LATER };
+
+/*
+ * A first fragment that is not ours takes the entry away that another datagram with the same identification may have left:
+ * what is the kernel's must not follow it.
+ */
+INLINE bool
+first_fragment(const struct redirect_fragment *key, bool is_for_us)
+{
+	uint64_t now = now_ns();
+
+	if (is_for_us)
+		map_update(&fragments_map, key, &now, BPF_ANY);
+	else
+		map_delete(&fragments_map, key);
+	return is_for_us;
+}
+
+INLINE bool
+later_fragment(const struct redirect_fragment *key)
+{
+	const uint64_t *since = map_lookup(&fragments_map, key);
+
+	return since != NULL && now_ns() - *since < REDIRECT_FRAGMENT_NS;
+}
+
+/* ---- IPv4 and IPv6 ---- */
+
 INLINE bool
 is_ours4(const struct redirect_ours *ours, const uint8_t *ip, const uint8_t *end)
 {
-	uint32_t header;
+	struct redirect_fragment key = { .family = 4 };
+	uint32_t header, fragment;
+	bool is_for_us;
 
 	if (ip + IPV4_BYTES > end || ip[0] >> 4 != 4 || ip[9] != UDP || !is_own4(ours, ip + 16))
 		return false;
 	header = (ip[0] & 15) * 4;
-	if (header < IPV4_BYTES || (get16(ip + 6) & 0x1fff) != 0)
+	if (header < IPV4_BYTES)
 		return false;
-	return is_listened_on(ours, ip + header, end);
+	fragment = get16(ip + 6) & 0x3fff;	/* more follow, and the offset */
+	if (fragment != 0) {
+		key.ident = get16(ip + 4);
+		copy_words(key.source, ip + 12, 1);
+		copy_words(key.destination, ip + 16, 1);
+		if ((fragment & 0x1fff) != 0)
+			return later_fragment(&key);
+	}
+	is_for_us = is_listened_on(ours, ip + header, end);
+	return fragment == 0 ? is_for_us : first_fragment(&key, is_for_us);
 }
 
 INLINE bool
 is_ours6(const struct redirect_ours *ours, const uint8_t *ip, const uint8_t *end)
 {
+	struct redirect_fragment key = { .family = 6 };
 	const uint8_t *at = ip + IPV6_BYTES;
+	int part = WHOLE;
+	bool is_for_us;
 	uint8_t next;
 
 	if (at > end || ip[0] >> 4 != 6 || !is_own6(ours, ip + 24))
@@ -112,13 +170,28 @@ is_ours6(const struct redirect_ours *ours, const uint8_t *ip, const uint8_t *end
 		/* A routing header with segments left names another destination. */
 		if (kind == ROUTING && at[3] != 0)
 			return false;
-		/* A later fragment names no port; a first one does where UDP follows at once. */
-		if (kind == FRAGMENT && (get16(at + 2) >> 3 != 0 || ((at[3] & 1) != 0 && at[0] != UDP)))
-			return false;
+		if (kind == FRAGMENT && get16(at + 2) >> 3 != 0)
+			part = LATER;
+		else if (kind == FRAGMENT && (at[3] & 1) != 0)
+			part = FIRST;
 		next = at[0];
+		/* What is in fragments begins with UDP, or is the kernel's. */
+		if (part != WHOLE && next != UDP)
+			return false;
+		if (part != WHOLE)
+			key.ident = load32(at + 4);
 		at += kind == FRAGMENT ? 8 : (at[1] + 1) * 8;
 	}
-	return next == UDP && is_listened_on(ours, at, end);
+	if (next != UDP)
+		return false;
+	if (part == WHOLE)
+		return is_listened_on(ours, at, end);
+	copy_words(key.source, ip + 8, 4);
+	copy_words(key.destination, ip + 24, 4);
+	if (part == LATER)
+		return later_fragment(&key);
+	is_for_us = is_listened_on(ours, at, end);
+	return first_fragment(&key, is_for_us);
 }
 
 INLINE bool

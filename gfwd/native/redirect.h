@@ -9,6 +9,8 @@
 #define REDIRECT_OWN_MAX 64		/* own addresses of each family */
 #define REDIRECT_QUEUES_MAX 256
 #define REDIRECT_LISTEN_WORDS 2048	/* a bit for each UDP port, as in struct fw_plan */
+#define REDIRECT_FRAGMENTS 16384	/* datagrams whose later fragments follow the first; the kernel keeps some back for each CPU */
+#define REDIRECT_FRAGMENT_NS 2000000000U	/* for so long, as in fragment.h */
 
 /* An address is ours when (address & mask) == value; all in network order. */
 struct redirect_own4 {
@@ -29,6 +31,14 @@ struct redirect_ours {
 	struct redirect_own4 own4[REDIRECT_OWN_MAX];
 	struct redirect_own6 own6[REDIRECT_OWN_MAX];
 	uint32_t listen[REDIRECT_LISTEN_WORDS];
+};
+
+/* What the fragments of one UDP datagram have in common; all as they lie in the frame. The map's value is a time in ns. */
+struct redirect_fragment {
+	uint32_t family;
+	uint32_t ident;
+	uint8_t source[16];		/* IPv4 in the first four bytes */
+	uint8_t destination[16];
 };
 
 /* Frames of one RX queue; a cache line each, since every queue has its own CPU. */

@@ -95,8 +95,9 @@ make_maps(struct redirector *r, char *error)
 	r->ours = bpf_map_new(BPF_KIND_ARRAY, sizeof(struct redirect_ours), 2);
 	r->which_is = bpf_map_new(BPF_KIND_ARRAY, sizeof(uint32_t), 1);
 	r->counts = bpf_map_new(BPF_KIND_ARRAY, sizeof(struct redirect_count), REDIRECT_QUEUES_MAX);
+	r->fragments = bpf_lru_new(sizeof(struct redirect_fragment), sizeof(uint64_t), REDIRECT_FRAGMENTS);
 	r->sockets = bpf_map_new(BPF_KIND_SOCKETS, sizeof(int), REDIRECT_QUEUES_MAX);
-	if (r->ours < 0 || r->which_is < 0 || r->counts < 0 || r->sockets < 0)
+	if (r->ours < 0 || r->which_is < 0 || r->counts < 0 || r->fragments < 0 || r->sockets < 0)
 		return refuse_xdp(error, "the XDP program's maps cannot be made");
 	memory = bpf_map_memory(r->counts, COUNT_BYTES);
 	if (memory == MAP_FAILED)
@@ -112,6 +113,8 @@ map_named(const struct redirector *r, const char *name)
 		return r->ours;
 	if (strcmp(name, "which_map") == 0)
 		return r->which_is;
+	if (strcmp(name, "fragments_map") == 0)
+		return r->fragments;
 	return strcmp(name, "counts_map") == 0 ? r->counts : r->sockets;
 }
 
@@ -151,7 +154,8 @@ attach(struct redirector *r, const char *name, unsigned interface, char *error)
 void
 redirector_init(struct redirector *r)
 {
-	*r = (struct redirector){ .ours = -1, .which_is = -1, .counts = -1, .sockets = -1, .program = -1, .link = -1 };
+	*r = (struct redirector){ .ours = -1, .which_is = -1, .counts = -1, .fragments = -1, .sockets = -1, .program = -1,
+		.link = -1 };
 }
 
 bool
@@ -168,7 +172,7 @@ redirector_open(struct redirector *r, const char *name, unsigned interface, char
 void
 redirector_close(struct redirector *r)
 {
-	const int fds[] = { r->link, r->program, r->ours, r->which_is, r->counts, r->sockets };
+	const int fds[] = { r->link, r->program, r->ours, r->which_is, r->counts, r->fragments, r->sockets };
 
 	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] >= 0)

@@ -14,6 +14,7 @@ struct redirector {
 	int which_is;			/* … which of the two counts now … */
 	uint32_t which;
 	int counts;			/* … what it counted, and `count` is its memory … */
+	int fragments;			/* … datagrams of ours of which the first fragment was here … */
 	int sockets;			/* … and the socket of each queue */
 	struct redirect_count *count;
 	int program;

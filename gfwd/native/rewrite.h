@@ -33,12 +33,22 @@ rewrite_macs(uint8_t *frame, uint64_t neighbour, const struct fw_plan_port *out)
 
 /* ---- UDP ---- */
 
+/* NULL: a later fragment has none. The checksum in a first one is that of the whole datagram. */
+static inline uint8_t *
+udp_of(uint8_t *frame, const struct fw_packet *p)
+{
+	return likely(p->udp != 0) ? frame + p->udp : NULL;
+}
+
 /* `change`: what the addresses change in the pseudo-header (RFC 768, RFC 8200 §8.1). */
 static inline void
 rewrite_udp(uint8_t *udp, const struct fw_plan_target *t, unsigned family, uint32_t change)
 {
-	uint16_t port = load16(t->port_bytes), checksum = load16(udp + 6);
+	uint16_t port = load16(t->port_bytes), checksum;
 
+	if (udp == NULL)
+		return;
+	checksum = load16(udp + 6);
 	if (port != 0) {
 		change += csum_change16(load16(udp + 2), port);
 		store16(udp + 2, port);
@@ -94,8 +104,11 @@ rewrite_source(uint8_t *source, const struct fw_plan_option *o, unsigned bytes)
 static inline void
 rewrite_udp_source(uint8_t *udp, const struct fw_plan_option *o, unsigned family, uint32_t change)
 {
-	uint16_t port = load16(o->source_port_bytes), checksum = load16(udp + 6);
+	uint16_t port = load16(o->source_port_bytes), checksum;
 
+	if (udp == NULL)
+		return;
+	checksum = load16(udp + 6);
 	if (port != 0) {
 		change += csum_change16(load16(udp), port);
 		store16(udp, port);
@@ -126,7 +139,7 @@ fw_rewrite_option(uint8_t *frame, const struct fw_packet *p, const struct fw_pla
 		if (o->ttl != 0)
 			ip[7] = o->ttl;
 	}
-	rewrite_udp_source(frame + p->udp, o, family, change);
+	rewrite_udp_source(udp_of(frame, p), o, family, change);
 }
 
 /* All of it but the VLAN tags. */
@@ -135,9 +148,9 @@ fw_rewrite(uint8_t *frame, const struct fw_packet *p, const struct fw_plan_targe
     uint64_t neighbour)
 {
 	if (likely(t->family == 4))
-		rewrite_ipv4(frame + p->ip, frame + p->udp, t);
+		rewrite_ipv4(frame + p->ip, udp_of(frame, p), t);
 	else
-		rewrite_ipv6(frame + p->ip, frame + p->udp, t);
+		rewrite_ipv6(frame + p->ip, udp_of(frame, p), t);
 	rewrite_macs(frame, neighbour, out);
 }
 

@@ -26,62 +26,95 @@ struct burst {
 	struct fw_copy_ledger *collectors;
 };
 
-/* *kept: the frame's number in the waiting room; FW_NONE: it is not there yet. */
+/* A frame whose copies are made: one of the burst, or one that is in the waiting room already. */
+struct held {
+	struct fw_frame *frame;
+	const struct fw_packet *packet;
+	uint32_t in_port;
+	const uint8_t *buffers;		/* the region that its buffer can leave in; NULL: it cannot */
+	uint32_t kept;			/* its number in the waiting room; FW_NONE: it is not there yet */
+};
+
+static inline struct held
+held_of(const struct burst *b, unsigned i)
+{
+	return (struct held){ &b->frames[i], &b->packets[i], b->in->port, b->in->buffers, FW_NONE };
+}
+
+/* Its copies are made. If it is in the waiting room, it stays there for those that wait. */
+static inline void
+let_go(const struct burst *b, const struct held *h, enum fw_fate fate)
+{
+	if (h->kept == FW_NONE)
+		return;
+	waiting_frame(&b->tx->waiting, h->kept)->is_sent = fate == FW_FORWARD;
+	waiting_let_go(&b->tx->waiting, h->kept);
+}
+
 static enum fw_fate
-wait_for_neighbour(const struct burst *b, unsigned i, const struct fw_plan_target *t, const struct fw_plan_option *option,
-    uint32_t *kept)
+wait_for_neighbour(const struct burst *b, struct held *h, const struct fw_plan_target *t, const struct fw_plan_option *option)
 {
 	struct fw_waiting *w = &b->tx->waiting;
 
-	if (*kept == FW_NONE)
-		*kept = waiting_keep(w, b->in->port, &b->frames[i], &b->packets[i]);
-	if (*kept == FW_NONE || !waiting_add(w, *kept, t, option))
+	if (h->kept == FW_NONE)
+		h->kept = waiting_keep(w, h->in_port, h->frame, h->packet);
+	if (h->kept == FW_NONE || !waiting_add(w, h->kept, t, option))
 		return FW_DROP_NEIGHBOUR_PENDING_FULL;
 	return FW_WAIT;
 }
 
+/* Can this frame go there at all? */
+static inline enum fw_fate
+reach(const struct fw_packet *p, const struct fw_egress *e, uint64_t neighbour)
+{
+	if (p->ip_bytes > e->mtu)
+		return FW_DROP_TOO_BIG;
+	return neigh_state(neighbour) == FW_NEIGH_FAILED ? FW_DROP_NEIGHBOUR_FAILED : FW_FORWARD;
+}
+
+/* It can, and is to. Who comes while others wait, waits behind them: order survives. */
+static inline enum fw_fate
+send_or_wait(const struct burst *b, struct held *h, const struct fw_plan_target *t, const struct fw_plan_option *option,
+    uint64_t neighbour, bool is_last)
+{
+	struct fw_egress *e = b->tx->egress[t->egress];
+
+	if (neigh_state(neighbour) != FW_NEIGH_READY ||
+	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
+		return wait_for_neighbour(b, h, t, option);
+	return egress_send(e, h->in_port, h->frame, h->packet, t, option, neighbour,
+	    is_last && e->queue->buffers == h->buffers, &b->stats->work);
+}
+
 /* Is this copy among those that its collector is to get? */
 static enum fw_fate
-admit_copy(const struct burst *b, unsigned i, const struct fw_plan_option *option, uint32_t collector)
+admit_copy(const struct burst *b, const struct held *h, const struct fw_plan_option *option, uint32_t collector)
 {
-	const uint8_t *udp = b->frames[i].data + b->packets[i].udp;
+	const uint8_t *udp = h->frame->data + h->packet->udp;
 
 	if (option->sample > 1 && !sample_takes(&b->tx->chance, option->sample) &&
-	    !sample_has_template(udp + UDP_BYTES, get16(udp + 4) - UDP_BYTES))
+	    !sample_has_template(udp + UDP_BYTES, packet_udp_bytes(h->packet, h->frame->data) - UDP_BYTES))
 		return FW_DROP_SAMPLED_OUT;
 	if (option->limit_ns != 0 && !pace_allows(&b->tx->collector_paces[collector], option->limit_ns,
-	    clock_of(&b->tx->clock, &b->frames[i])))
+	    clock_of(&b->tx->clock, h->frame)))
 		return FW_DROP_COLLECTOR_LIMIT;
 	return FW_FORWARD;
 }
 
 static __attribute__((noinline)) enum fw_fate
-send_copy(const struct burst *b, unsigned i, uint32_t target, bool is_last, uint32_t *kept)
+send_copy(const struct burst *b, struct held *h, uint32_t target, bool is_last)
 {
-	const struct fw_packet *p = &b->packets[i];
 	const struct fw_plan_target *t = &b->targets[target];
 	const struct fw_plan_option *option = b->options == NULL ? NULL : &b->options[target];
-	struct fw_egress *e = b->tx->egress[t->egress];
 	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
+	enum fw_fate fate;
 
-	if (t->family != key_family(&p->key))
+	if (t->family != key_family(&h->packet->key))
 		return t->family == 0 ? FW_DROP_NO_COLLECTOR : FW_DROP_FAMILY_MISMATCH;
-	if (p->ip_bytes > e->mtu)
-		return FW_DROP_TOO_BIG;
-	if (neigh_state(neighbour) == FW_NEIGH_FAILED)
-		return FW_DROP_NEIGHBOUR_FAILED;
-	if (option != NULL) {
-		enum fw_fate fate = admit_copy(b, i, option, t->collector);
-
-		if (fate != FW_FORWARD)
-			return fate;
-	}
-	/* Who comes while others wait, waits behind them: order survives. */
-	if (neigh_state(neighbour) != FW_NEIGH_READY ||
-	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
-		return wait_for_neighbour(b, i, t, option, kept);
-	return egress_send(e, b->in->port, &b->frames[i], p, t, option, neighbour,
-	    is_last && e->queue->buffers == b->in->buffers, &b->stats->work);
+	fate = reach(h->packet, b->tx->egress[t->egress], neighbour);
+	if (fate == FW_FORWARD && option != NULL)
+		fate = admit_copy(b, h, option, t->collector);
+	return fate == FW_FORWARD ? send_or_wait(b, h, t, option, neighbour, is_last) : fate;
 }
 
 static inline void
@@ -133,26 +166,38 @@ choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *
 	return n;
 }
 
-/* One after the other; the last one may have the received buffer itself. */
+/* What is decided for a first fragment is kept for the others. */
+static void
+remember_copy(const struct burst *b, struct fw_datagram *d, uint32_t target, enum fw_fate fate)
+{
+	struct fw_fragment_copy *copy = &d->copies[d->n_copies++];
+
+	copy->target = b->targets[target];
+	copy->option = b->options == NULL ? (struct fw_plan_option){ 0 } : b->options[target];
+	copy->fate = fate;
+}
+
+/* One after the other; the last one may have the received buffer itself. d: as forward_one() says. */
 static inline enum fw_fate
-forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, const struct fw_plan_special *special)
+forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, const struct fw_plan_special *special,
+    struct fw_datagram *d)
 {
 	uint32_t chosen[FW_TARGETS_MAX];
 	uint32_t n = special == NULL ? rule->n_targets : choose_targets(b, i, special, chosen);
-	uint32_t len = b->frames[i].len, kept = FW_NONE;
+	uint32_t len = b->frames[i].len;
+	struct held h = held_of(b, i);
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t target = special == NULL ? rule->first_target + k : chosen[k];
-		enum fw_fate copy_fate = send_copy(b, i, target, k + 1 == n, &kept);
+		enum fw_fate copy_fate = send_copy(b, &h, target, k + 1 == n);
 
 		count_copy(&b->collectors[b->targets[target].collector], copy_fate, len);
 		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
+		if (unlikely(d != NULL))
+			remember_copy(b, d, target, copy_fate);
 	}
-	if (kept != FW_NONE) {
-		waiting_frame(&b->tx->waiting, kept)->is_sent = fate == FW_FORWARD;
-		waiting_let_go(&b->tx->waiting, kept);
-	}
+	let_go(b, &h, fate);
 	return fate;
 }
 
@@ -175,10 +220,10 @@ punt(struct fw_transmitter *tx, const struct fw_queue *in, const struct fw_frame
 
 /* Card and host stack get from each other what is not ours, as it came. Forwarding never waits for either. */
 static enum fw_fate
-pass(const struct burst *b, unsigned i)
+pass(const struct burst *b, const struct held *h)
 {
-	uint32_t to = plan_ports(b->plan)[b->in->port].passes_to;
-	struct fw_frame *frame = &b->frames[i];
+	uint32_t to = plan_ports(b->plan)[h->in_port].passes_to;
+	struct fw_frame *frame = h->frame;
 	struct fw_egress *e;
 
 	if (to == FW_NONE)
@@ -188,7 +233,7 @@ pass(const struct burst *b, unsigned i)
 		return FW_DROP_TOO_BIG;
 	if (egress_room(e, 1) == 0)
 		return e->queue->failed ? FW_DROP_PORT_FAILED : FW_DROP_HOST_FULL;
-	if (e->queue->buffers == b->in->buffers)
+	if (e->queue->buffers == h->buffers)
 		egress_add(e, frame);
 	else
 		egress_add_copy(e, frame->data, frame->len, frame->time);
@@ -217,17 +262,26 @@ tap(const struct burst *b, unsigned i)
 		b->stats->work.tap_lost++;
 }
 
-/* Everything leaves by one port: is there room for all copies of this rule? */
-static inline bool
-must_stop(const struct burst *b, const struct fw_plan_rule *rule)
+/* How many copies there are of a datagram of this rule. */
+static inline unsigned
+copies_of(const struct burst *b, const struct fw_plan_rule *rule)
 {
 	const struct fw_plan_special *special = special_of(b, rule);
-	unsigned wanted = special == NULL ? rule->n_targets : special->n_choices;
 
+	return special == NULL ? rule->n_targets : special->n_choices;
+}
+
+/* Everything leaves by one port: is there room for so many copies? */
+static inline bool
+must_stop(const struct burst *b, unsigned wanted)
+{
 	if (b->only == NULL || likely(b->only->room - b->only->n_out >= wanted))
 		return false;
+	/* More than there can ever be: the rest is tx_full, unless the card is quick. */
 	if (wanted >= b->only->queue->slots)
-		wanted = b->only->queue->slots - 1;	/* more than there can ever be: the rest is tx_full */
+		wanted = b->only->queue->slots - 1;
+	if (wanted > FW_OUT)
+		wanted = FW_OUT;
 	return egress_room(b->only, wanted) < wanted && !b->only->queue->failed;
 }
 
@@ -388,30 +442,170 @@ is_too_fast(const struct burst *b, unsigned i)
 	    !pace_allows(&pace->due, pace->ns, clock_of(&b->tx->clock, &b->frames[i]));
 }
 
-/* A datagram of ours, of which its rule wants copies. */
+/* Fragments of a datagram count for the rules that its first one met. */
+static void
+remember_counters(const struct burst *b, struct fw_datagram *d, const struct fw_plan_rule *rule,
+    const struct fw_plan_special *special)
+{
+	if (special == NULL) {
+		d->counters[d->n_counters++] = rule->counter;
+		return;
+	}
+	for (; d->n_counters < special->n_counters && d->n_counters < FW_TARGETS_MAX; d->n_counters++)
+		d->counters[d->n_counters] = plan_counters(b->plan)[special->first_counter + d->n_counters];
+}
+
+/* A datagram of ours, of which its rule wants copies. d: it is the first fragment of that one; NULL: it is whole. */
 static enum fw_fate
-forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule)
+forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, struct fw_datagram *d)
 {
 	const struct fw_plan_special *special = special_of(b, rule);
 	const struct fw_packet *p = &b->packets[i];
 	const struct fw_frame *frame = &b->frames[i];
 
 	count_exporter(b, i, frame->len);
-	if (unlikely(b->plan->tap_every != 0))
+	if (unlikely(b->plan->tap_every != 0 && d == NULL))
 		tap(b, i);
 	if (special != NULL && special->fate != FW_FORWARD)
 		return special->fate;
 	if (is_too_fast(b, i))
 		return FW_DROP_RATE_LIMITED;
 	/* Who writes the TTL may hide a loop from all who look at it, himself too: so he looks at each. */
-	if ((p->fate == FW_SUSPECT || (special != NULL && special->writes_ttl != 0)) &&
+	if (((p->fate & ~FIRST_FRAGMENT) == FW_SUSPECT || (special != NULL && special->writes_ttl != 0)) &&
 	    loop_comes_back(&b->tx->matcher->loops, p, frame->data, clock_of(&b->tx->clock, frame)))
 		return FW_DROP_LOOP;
 	if (special != NULL)
 		count_special(b, special, frame->len);
 	else
 		stats_count(&b->rule_counts[rule->counter], frame->len);
-	return forward_to_each(b, i, rule, special);
+	if (unlikely(d != NULL))
+		remember_counters(b, d, rule, special);
+	return forward_to_each(b, i, rule, special, d);
+}
+
+/* Where a frame ends. There is room for its copies. d: as above. */
+static enum fw_fate
+deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
+{
+	const struct fw_packet *p = &b->packets[i];
+
+	if (fate == FW_FORWARD || fate == FW_SUSPECT)
+		return forward_one(b, i, &b->rules[p->rule], d);
+	if (fate == FW_DROP_NO_RULE || fate == FW_DROP_LOOP) {
+		count_exporter(b, i, b->frames[i].len);
+		if (fate == FW_DROP_NO_RULE)
+			unknown_count(b->tx->unknown, &b->frames[i], p, clock_of(&b->tx->clock, &b->frames[i]));
+		if (unlikely(b->plan->tap_every != 0 && d == NULL))
+			tap(b, i);
+	} else if (fate == FW_PUNT) {
+		return punt(b->tx, b->in, &b->frames[i]);
+	} else if (fate == FW_PASS) {
+		const struct held h = held_of(b, i);
+
+		return pass(b, &h);
+	}
+	return fate;
+}
+
+/* ---- fragments ---- */
+
+/* A later fragment gets what the first one of its datagram got, and from the same places. */
+static enum fw_fate
+follow(const struct burst *b, const struct fw_datagram *d, struct held *h)
+{
+	uint32_t len = h->frame->len;
+	enum fw_fate fate = d->end;
+
+	if (d->exporter != FW_NONE)
+		stats_count(&b->exporter_counts[d->exporter], len);
+	else if (fate == FW_PASS)
+		fate = pass(b, h);
+	for (uint32_t k = 0; k < d->n_counters; k++)
+		stats_count(&b->rule_counts[d->counters[k]], len);
+	for (uint32_t k = 0; k < d->n_copies; k++) {
+		const struct fw_fragment_copy *copy = &d->copies[k];
+		enum fw_fate copy_fate = copy->fate;
+
+		if (copy_fate == FW_FORWARD || copy_fate == FW_WAIT) {
+			uint64_t neighbour = __atomic_load_n(&b->neighbours[copy->target.neighbour], __ATOMIC_RELAXED);
+
+			copy_fate = reach(h->packet, b->tx->egress[copy->target.egress], neighbour);
+			if (copy_fate == FW_FORWARD)
+				copy_fate = send_or_wait(b, h, &copy->target, &copy->option, neighbour, k + 1 == d->n_copies);
+		}
+		count_copy(&b->collectors[copy->target.collector], copy_fate, len);
+		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
+	}
+	let_go(b, h, fate);
+	return fate;
+}
+
+static void
+count_frame(struct fw_frame_ledger *ledger, enum fw_fate fate)
+{
+	if (fate < FW_DROP_CAUSES)
+		ledger->drops[fate]++;
+	else
+		*(fate == FW_PASS ? &ledger->passed : fate == FW_WAIT ? &ledger->pending : &ledger->forwarded) += 1;
+}
+
+/* What came before its first fragment, and waited for it. */
+static void
+forward_those_before(const struct burst *b, struct fw_datagram *d)
+{
+	uint32_t number;
+
+	while ((number = fragments_take(&b->tx->fragments, d)) != FW_NONE) {
+		struct fw_waiting_frame *f = waiting_frame(&b->tx->waiting, number);
+		struct held h = { &f->frame, &f->packet, f->in_port, NULL, number };
+
+		b->stats->frames.pending--;
+		count_frame(&b->stats->frames, follow(b, d, &h));
+	}
+}
+
+/* False: there is no room for it, and for those that wait for it. */
+static bool
+transmit_first_fragment(const struct burst *b, unsigned i, enum fw_fate fate, unsigned *ended)
+{
+	struct fw_fragments *fragments = &b->tx->fragments;
+	uint64_t now = clock_of(&b->tx->clock, &b->frames[i]);
+	struct fw_datagram *d;
+
+	fragments_expire(fragments, b->stats, now);
+	d = fragments_find(fragments, &b->frames[i], &b->packets[i]);
+	if ((fate == FW_FORWARD || fate == FW_SUSPECT) &&
+	    must_stop(b, copies_of(b, &b->rules[b->packets[i].rule]) * (1 + (d == NULL ? 0 : d->n_waiting))))
+		return false;
+	d = fragments_begin(fragments, b->stats, &b->frames[i], &b->packets[i], now);
+	d->exporter = fate == FW_PASS ? FW_NONE : b->packets[i].exporter;
+	d->end = deal_with(b, i, fate, d);
+	d->is_decided = true;
+	ended[d->end]++;
+	forward_those_before(b, d);
+	return true;
+}
+
+/* False: as above. */
+static bool
+transmit_later_fragment(const struct burst *b, unsigned i, unsigned *ended)
+{
+	struct fw_fragments *fragments = &b->tx->fragments;
+	uint64_t now = clock_of(&b->tx->clock, &b->frames[i]);
+	struct held h = held_of(b, i);
+	const struct fw_datagram *d;
+
+	fragments_expire(fragments, b->stats, now);
+	d = fragments_find(fragments, h.frame, h.packet);
+	if (d == NULL || !d->is_decided) {
+		/* One that waits is counted as pending there. */
+		ended[FW_DROP_FRAGMENT_LOST] += !fragments_wait(fragments, b->stats, h.in_port, h.frame, h.packet, now);
+		return true;
+	}
+	if (must_stop(b, d->n_copies))
+		return false;
+	ended[follow(b, d, &h)]++;
+	return true;
 }
 
 /* One frame out of the common case. False: there is no room for it now. */
@@ -419,26 +613,15 @@ static __attribute__((noinline)) bool
 transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 {
 	const struct fw_packet *p = &b->packets[i];
-	enum fw_fate fate = p->fate;
 
-	if (fate == FW_FORWARD || fate == FW_SUSPECT) {
-		const struct fw_plan_rule *rule = &b->rules[p->rule];
-
-		if (must_stop(b, rule))
-			return false;
-		fate = forward_one(b, i, rule);
-	} else if (fate == FW_DROP_NO_RULE || fate == FW_DROP_LOOP) {
-		count_exporter(b, i, b->frames[i].len);
-		if (fate == FW_DROP_NO_RULE)
-			unknown_count(b->tx->unknown, &b->frames[i], p, clock_of(&b->tx->clock, &b->frames[i]));
-		if (unlikely(b->plan->tap_every != 0))
-			tap(b, i);
-	} else if (fate == FW_PUNT) {
-		fate = punt(b->tx, b->in, &b->frames[i]);
-	} else if (fate == FW_PASS) {
-		fate = pass(b, i);
+	if (unlikely(p->fate >= FW_FRAGMENT)) {
+		if (p->fate == FW_FRAGMENT)
+			return transmit_later_fragment(b, i, ended);
+		return transmit_first_fragment(b, i, p->fate & ~FIRST_FRAGMENT, ended);
 	}
-	ended[fate]++;
+	if ((p->fate == FW_FORWARD || p->fate == FW_SUSPECT) && must_stop(b, copies_of(b, &b->rules[p->rule])))
+		return false;
+	ended[deal_with(b, i, p->fate, NULL)]++;
 	return true;
 }
 

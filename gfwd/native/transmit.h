@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "egress.h"
+#include "fragment.h"
 #include "match.h"
 #include "neigh.h"
 #include "ring.h"
@@ -21,6 +22,7 @@ struct fw_transmitter {
 	struct fw_egress *egress[FW_PORTS_MAX];	/* by port number; NULL: this worker has no TX queue there */
 	uint32_t n_ports;
 	struct fw_waiting waiting;
+	struct fw_fragments fragments;
 	struct fw_ring punt;
 	int punt_bell;			/* a byte is written here when the punt ring is no longer empty */
 	struct fw_ring tap;

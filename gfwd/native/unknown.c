@@ -78,13 +78,14 @@ count_others(struct fw_unknowns *u, uint64_t packets, uint64_t bytes)
 	add(&u->others.bytes, bytes);
 }
 
+/* `there`: bytes of UDP that the frame holds, its header among them. */
 static void
-put_payload(struct unknown_entry *e, const uint8_t *udp)
+put_payload(struct unknown_entry *e, const uint8_t *udp, uint32_t there)
 {
-	uint32_t length = get16(udp + UDP_LENGTH) - UDP_BYTES;
+	uint32_t length = get16(udp + UDP_LENGTH) - UDP_BYTES, kept = there - UDP_BYTES;
 	uint64_t words[UNKNOWN_PAYLOAD_WORDS] = { 0 };
 
-	memcpy(words, udp + UDP_BYTES, length < FW_UNKNOWN_PAYLOAD ? length : FW_UNKNOWN_PAYLOAD);
+	memcpy(words, udp + UDP_BYTES, kept < FW_UNKNOWN_PAYLOAD ? kept : FW_UNKNOWN_PAYLOAD);
 	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
 		put(&e->payload[i], words[i]);
 	put(&e->sent, (uint64_t)get16(udp) << 32 | length);
@@ -124,7 +125,7 @@ unknown_count(struct fw_unknowns *u, const struct fw_frame *frame, const struct 
 	put(&e->packets, is_new ? 1 : e->packets + 1);
 	put(&e->bytes, is_new ? frame->len : e->bytes + frame->len);
 	put(&e->last, now);
-	put_payload(e, frame->data + p->udp);
+	put_payload(e, frame->data + p->udp, packet_udp_bytes(p, frame->data));
 	put(&e->version, e->version + 1);
 }
 

@@ -104,6 +104,8 @@ fw_worker_step(struct fw_worker *w)
 	n += fw_transmit_injected(&w->tx, &w->inject, &w->stats);
 	if (unlikely(w->tx.waiting.n_busy > 0))
 		n += fw_transmit_waiting(&w->tx, &w->stats);
+	if (unlikely(w->tx.fragments.n_waiting > 0))
+		n += fragments_expire_idle(&w->tx.fragments, &w->stats);
 	for (unsigned i = 0; i < w->n_rx; i++)
 		n += forward_ring(w, plan, w->rx[i]);
 	fw_transmit_flush(&w->tx);
@@ -169,7 +171,7 @@ sleep_until_something_happens(struct fw_worker *w)
 	fds[n++] = (struct pollfd){ .fd = w->wake[0], .events = POLLIN };
 	/* Frames that cannot leave stay where they came in, and would end every sleep at once. */
 	is_short = w->blocked_by != NULL ? wait_for_room(w->blocked_by, fds, &n) : wait_for_frames(w, fds, &n);
-	is_short |= w->tx.waiting.n_busy > 0 || owes(w);
+	is_short |= w->tx.waiting.n_busy > 0 || w->tx.fragments.n_waiting > 0 || owes(w);
 	lay_down_plan(w);
 	if (poll(fds, n, is_short ? SLEEP_MS : LONG_SLEEP_MS) > 0 && fds[0].revents != 0)
 		while (read(w->wake[0], drained, sizeof drained) > 0)
@@ -247,6 +249,7 @@ fw_worker_run(struct fw_worker *w)
 		}
 	}
 	lay_down_plan(w);
+	fragments_give_up(&w->tx.fragments, &w->stats);
 	__atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
 	return (int)why;
 }
@@ -333,7 +336,8 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->tx.turns = calloc(limits->collectors, sizeof *w->tx.turns);
 	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
 	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
-	    !unknown_init(&w->unknown, limits) || !waiting_init(&w->tx.waiting, limits) || w->tx.turns == NULL ||
+	    !unknown_init(&w->unknown, limits) || !waiting_init(&w->tx.waiting, limits) ||
+	    !fragments_init(&w->tx.fragments, &w->tx.waiting, limits) || w->tx.turns == NULL ||
 	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->inject, limits->ring_slots, limits->frame_bytes)) {
@@ -361,6 +365,7 @@ worker_free(struct fw_worker *w)
 	stats_free(&w->stats);
 	unknown_free(&w->unknown);
 	waiting_free(&w->tx.waiting);
+	fragments_free(&w->tx.fragments);
 	free(w->tx.turns);
 	ring_free(&w->tx.punt);
 	ring_free(&w->tx.tap);

@@ -3,7 +3,7 @@
  *
  *     parse_frames PLAN FRAMES ROUNDS
  *
- * FRAMES holds, for each: length, how many bytes its IP packet needs (0: it is never forwarded), fate, each a 32-bit integer
+ * FRAMES holds, for each: length, how many bytes its IP packet needs (0: it goes no further), fate, each a 32-bit integer
  * in host order, then the bytes. Every frame that is looked at lies in a block of exactly its length.
  */
 #include <string.h>
@@ -27,8 +27,15 @@ parse(const struct fw_plan *plan, uint8_t *data, uint32_t len, struct fw_packet 
 
 	memset(packet, 0, sizeof *packet);
 	fw_parse(plan, 0, &frame, packet, 1);
-	CHECK(packet->fate <= FW_FORWARD, "fate %u", packet->fate);
+	CHECK((packet->fate & ~FIRST_FRAGMENT) <= FW_FORWARD || packet->fate == FW_FRAGMENT, "fate %u", packet->fate);
 	return packet->fate;
+}
+
+/* Is it forwarded, or is it a fragment, which may be? */
+static bool
+goes_on(uint32_t fate)
+{
+	return fate == FW_FORWARD || fate >= FW_FRAGMENT;
 }
 
 /* What goes on to be rewritten must lie inside the frame. */
@@ -38,8 +45,8 @@ check_places(const struct fw_packet *p, uint32_t len)
 	uint32_t least = key_family(&p->key) == 4 ? 20 : 40;
 
 	CHECK(p->ip >= ETHER_BYTES && p->ip <= ETHER_BYTES + 2 * VLAN_TAG_BYTES, "IP at %u", p->ip);
-	CHECK(p->udp >= p->ip + least, "IP at %u, UDP at %u", p->ip, p->udp);
-	CHECK(p->udp + 8U <= p->ip + p->ip_bytes, "UDP at %u, a packet of %u bytes at %u", p->udp, p->ip_bytes, p->ip);
+	CHECK(p->fate == FW_FRAGMENT ? p->udp == 0 : p->udp >= p->ip + least, "IP at %u, UDP at %u", p->ip, p->udp);
+	CHECK(p->fate == FW_FRAGMENT || p->udp + 8U <= p->ip + p->ip_bytes, "UDP at %u, a packet of %u bytes at %u", p->udp, p->ip_bytes, p->ip);
 	CHECK(p->ip + p->ip_bytes <= len, "a packet of %u bytes at %u of %u", p->ip_bytes, p->ip, len);
 }
 
@@ -56,10 +63,10 @@ cut_everywhere(const struct fw_plan *plan, const struct sample *s, uint32_t numb
 		if (len == s->len)
 			CHECK(fate == s->fate, "frame %u ends as %u, not as %u", number, fate, s->fate);
 		if (s->needed != 0 && len >= s->needed)
-			CHECK(fate == FW_FORWARD, "frame %u, whole at %u bytes, is %u at %u", number, s->needed, fate, len);
+			CHECK(goes_on(fate), "frame %u, whole at %u bytes, is %u at %u", number, s->needed, fate, len);
 		else
-			CHECK(fate != FW_FORWARD, "frame %u is forwarded at %u bytes", number, len);
-		if (fate == FW_FORWARD)
+			CHECK(!goes_on(fate), "frame %u is forwarded at %u bytes", number, len);
+		if (goes_on(fate))
 			check_places(&packet, len);
 		CHECK(memcmp(data, s->bytes, len) == 0, "frame %u was written to", number);
 		free(data);
@@ -95,7 +102,7 @@ static void
 fuzz(const struct fw_plan *plan, const struct sample *samples, uint32_t n, uint32_t rounds)
 {
 	uint64_t random = 0x9e3779b97f4a7c15;
-	unsigned ended[FW_FORWARD + 1] = { 0 };
+	unsigned ended[FW_FRAGMENT + 1] = { 0 };
 
 	for (uint32_t i = 0; i < rounds; i++) {
 		const struct sample *s = &samples[draw_below(&random, n)];
@@ -105,9 +112,9 @@ fuzz(const struct fw_plan *plan, const struct sample *samples, uint32_t n, uint3
 
 		memcpy(data, s->bytes, len);
 		change_some(&random, data, len);
-		if (parse(plan, data, len, &packet) == FW_FORWARD)
+		if (goes_on(parse(plan, data, len, &packet)))
 			check_places(&packet, len);
-		ended[packet.fate]++;
+		ended[packet.fate & ~FIRST_FRAGMENT]++;
 		free(data);
 	}
 	/* Were they all refused at the door, nothing would have been tried. */

@@ -21,7 +21,16 @@ from tests.oracle import twin
 pytestmark = pytest.mark.skipif("GFWD_CORE" in os.environ, reason="sanitized in every run: once is enough")
 
 Built = Callable[[str], Harness]
-FATES = (*DROP_CAUSES, twin.PASSED, twin.PUNTED, twin.PENDING, twin.FORWARDED)  # as in enum fw_fate
+FATES = (
+    *DROP_CAUSES,
+    twin.PASSED,
+    twin.PUNTED,
+    twin.PENDING,
+    twin.FORWARDED,
+    "suspect",
+    "fragment",
+)  # as in enum fw_fate
+FIRST_FRAGMENT = 0x100  # as in parse.h
 
 
 def world_of(rng: Random, rules: int, ports: int = 1) -> World:
@@ -33,11 +42,15 @@ def world_of(rng: Random, rules: int, ports: int = 1) -> World:
 
 
 def sample(frame: bytes, world: World) -> bytes:
-    """A frame as parse_frames wants it: its length, how much of it must be there to forward it, and where it ends."""
+    """A frame as parse_frames wants it: its length, how much of it must be there to go on, and where it ends."""
     parsed = twin.parse(frame, world.config, 0)
     if isinstance(parsed, str):
         return struct.pack("=III", len(frame), 0, FATES.index(parsed)) + frame
-    return struct.pack("=III", len(frame), parsed.ip_at + parsed.ip_length, FATES.index(twin.FORWARDED)) + frame
+    if isinstance(parsed, twin.Datagram):
+        fate = FATES.index(twin.FORWARDED) + (0 if parsed.fragment is None else FIRST_FRAGMENT)
+    else:
+        fate = FATES.index(twin.PASSED) + FIRST_FRAGMENT if parsed.is_first else FATES.index("fragment")
+    return struct.pack("=III", len(frame), parsed.ip_at + parsed.ip_length, fate) + frame
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -62,6 +75,10 @@ def test_rings_lose_nothing_between_threads(harness: Built) -> None:
 
 def test_waiting_queues_keep_bounds_and_order(harness: Built) -> None:
     harness("waiting")()
+
+
+def test_fragments_that_wait_are_in_one_place(harness: Built) -> None:
+    harness("fragments")()
 
 
 def test_loops_are_found_by_what_comes_back(harness: Built) -> None:

@@ -15,6 +15,7 @@ from gfwd.native.core import CoreError, Limits, NeighbourState
 from gfwd.plan.blueprint import PlanPort
 from gfwd.rules.model import Prefix
 from tests.cores import Rig, balances, mac, plan_from
+from tests.fragments import split
 from tests.frames import arp_request, datagram
 
 LIMITS = Limits(rules=16, collectors=16, neighbours=4, exporters=16, flows=64, frame_bytes=512, ring_slots=16)
@@ -216,3 +217,22 @@ def test_a_worker_reaches_the_host() -> None:
         its.core.worker([(CARD, 0)], [(OUT, 0)])
         with pytest.raises(CoreError, match=r"^plan: a worker has no TX ring on port 1$"):
             its.core.publish(plan)
+
+
+def test_fragments_of_what_nobody_listens_for_go_to_the_host() -> None:
+    """In whatever order they come: the host puts them together. Those of ours stay ours."""
+    sound = datagram(4, EXPORTER, OWN, (40_000, 53), bytes(300))
+    first, second, third = split(sound, 14, (10, 20), 1)
+    ours = split(to(OWN, 7, 300), 14, (10, 20), 2)
+    own = (Prefix(4, OWN, 32),)
+    with Rig(LIMITS, (0, 0, 0), (512,), SLOTS) as its:
+        its.core.set_neighbour(0, mac(0), NeighbourState.READY)
+        its.core.publish(plan_from("* 514 192.0.2.1 A", ports=PORTS, egress=(OUT,), own=own, listen=((514, 514),)))
+        for frame in (third, ours[1], first, ours[0], second, ours[2]):
+            its.core.arrive(CARD, frame)
+        go_round(its)
+        assert its.left(HOST) == [first, third, second]
+        assert [frame[20:22] for frame in its.left(OUT)] == [piece[20:22] for piece in ours]
+        assert (its.core.frames().passed, its.core.frames().forwarded) == (3, 3)
+        assert sum(exporter.packets for exporter in its.core.exporters()) == 3
+        assert balances(its.core, 1)

@@ -33,7 +33,7 @@ arrive(struct fw_unknowns *u, struct fw_key key, uint16_t source_port, uint32_t 
 {
 	uint8_t *udp = exact(HEADER + length);
 	struct fw_frame frame = { .data = udp, .len = 100 + length };
-	struct fw_packet packet = { .key = key, .udp = 0 };
+	struct fw_packet packet = { .key = key, .udp = 0, .ip_bytes = HEADER + length };
 
 	memset(udp, 0, HEADER);
 	udp[0] = (uint8_t)(source_port >> 8);

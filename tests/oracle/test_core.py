@@ -25,11 +25,12 @@ from gfwd.rules.model import Address
 from gfwd.rules.space import RuleSpace
 from tests import frames
 from tests.cores import STATES, Compiled, Rig, plan_of, with_buffers
+from tests.fragments import Stream
 from tests.frames import BITS, World, random_frame, random_rules, random_world
 from tests.options import copies_at_most, drawn, each_target, with_options
 from tests.oracle import twin
 from tests.oracle.memory import SECOND
-from tests.oracle.twin import Datagram, Outcome, Output, Receiver, Twin, TwinRule, TwinTarget
+from tests.oracle.twin import Datagram, Fragment, Outcome, Output, Parsed, Receiver, Twin, TwinRule, TwinTarget
 
 SANITIZED = "GFWD_CORE" in os.environ  # then all is slow, and a share of the frames has to do
 SEEDS = 12 if SANITIZED else 24
@@ -38,6 +39,7 @@ FRAMES = 1_000 if SANITIZED else 2_000  # in each world
 BATCH = 200  # frames that arrive together, at most
 SLOTS = 1_024  # room for all copies of a batch, as a drawn rule names five collectors at most
 FRAME_BYTES = 4_096  # longest frame that is sent
+MOST_TOGETHER = 16  # fragments that leave when the first one of theirs comes
 PAIRS_WANTED = 60_000 if SANITIZED else 1_000_000
 
 
@@ -96,7 +98,9 @@ class Comparison:
         # Ports that always have room are the twin's. Where all leaves by one, a short ring makes the core wait instead.
         most = max(copies_at_most(world.rules.rules) for world in self.worlds)
         slots = rng.choice([n for n in (8, 64, 256, SLOTS) if n > most]) if self.is_slow else SLOTS
-        self.batch = min(BATCH, slots - 1 if self.is_slow else (slots - 1) // most)
+        self.fit = (slots - 1) // most  # so many frames have room for all their copies
+        self.batch = min(BATCH, slots - 1 if self.is_slow else self.fit)
+        self.pieces, self.in_pieces = Stream(rng), rng.choice((0, 0.02, 0.3))
         self.seeds = rng.getrandbits(64), rng.getrandbits(64)
         self.rig = Rig(self._limits(), self.region_of, buffers, slots, self.seeds)
         self.core = self.rig.core
@@ -136,11 +140,19 @@ class Comparison:
         ingress = self.rng.choice(self.ports)
         while sent < count:
             longest = self.world.config.ports[ingress].buffer
+            leaving = 0  # frames whose copies may be in the rings at once
             for _ in range(min(count - sent, self.rng.randint(1, self.batch))):
-                frame = self._drawn_frame()
+                frame = self._drawn_frame(ingress)
                 parsed = self.twin.parse(frame, ingress)
                 if isinstance(parsed, Datagram) and self._shares_its_place(parsed):
                     continue
+                together = 1 + self.twin.waiting_for(parsed)
+                if together > min(self.fit, MOST_TOGETHER):
+                    continue
+                leaving += together
+                if leaving > self.fit and not self.is_slow:
+                    self._drain()
+                    leaving = together
                 if len(frame) <= longest:
                     self._arrive(frame, parsed, ingress)
                     sent += 1
@@ -153,11 +165,18 @@ class Comparison:
         self._drain()
         return sent
 
-    def _drawn_frame(self) -> bytes:
+    def _drawn_frame(self, ingress: int) -> bytes:
         self.now = moved_on(self.rng, self.now, self.gap)
+        if self.rng.random() < 0.5 and (piece := self.pieces.next()) is not None:
+            return piece
         if self.sent and self.rng.random() < self.again:
             return sent_again(self.rng, self.rng.choice(self.sent))
-        return random_frame(self.rng, self.world)
+        frame = random_frame(self.rng, self.world)
+        if self.rng.random() < self.in_pieces:
+            parsed = self.twin.parse(frame, ingress)
+            if isinstance(parsed, Datagram) and self.pieces.send(parsed):
+                return self._drawn_frame(ingress)
+        return frame
 
     def _shares_its_place(self, datagram: Datagram) -> bool:
         """Whether the core knows others' TTL where it would keep this one's. That is rare, and the twin has room."""
@@ -166,7 +185,7 @@ class Comparison:
             return self.habits.setdefault(self.twin.memory.habit_place(*habit), habit) != habit
         return False
 
-    def _arrive(self, frame: bytes, parsed: Datagram | str, ingress: int) -> None:
+    def _arrive(self, frame: bytes, parsed: Parsed, ingress: int) -> None:
         if not self.core.arrive(ingress, frame, time=self.now):
             self._drain()
             assert self.core.arrive(ingress, frame, time=self.now), self.name
@@ -234,24 +253,30 @@ class Comparison:
         self._leave(outcome.outputs)
         if outcome.place == twin.PUNTED:
             self.punted.append((ingress, self.now, frame))
-        if outcome.datagram is None:
-            return
-        self._count(outcome.datagram, is_wanted=bool(outcome.rules))
+        if outcome.datagram is not None:
+            self._count_all(outcome, outcome.datagram)
+            if isinstance(outcome.datagram, Datagram) and outcome.datagram.fragment is None:
+                has_none = not outcome.rules and outcome.place != twin.DENIED
+                self._tap(frame, ingress, None if has_none else tuple(rule.order for rule in outcome.rules))
+        for earlier in outcome.before:
+            self._leave(earlier.outputs)
+            if earlier.datagram is not None:
+                self._count_all(earlier, earlier.datagram)
+
+    def _count_all(self, outcome: Outcome, datagram: Datagram | Fragment) -> None:
+        self._count(datagram, is_wanted=bool(outcome.rules))
         for rule in outcome.rules if outcome.counted else ():
-            number = self.compiled.numbers[rule.order]
-            self.rules[number] += 1
-            self.rule_bytes[number] += len(frame)
+            self.rules[rule.counter] += 1
+            self.rule_bytes[rule.counter] += len(datagram.frame)
         if outcome.last is not None:
-            is_at_home = self.region_of[outcome.last.egress] == self.region_of[ingress]
+            is_at_home = self.region_of[outcome.last.egress] == self.region_of[datagram.ingress]
             self.moved += is_at_home and outcome.copies[-1].place == twin.SENT
-        has_none = not outcome.rules and outcome.place != twin.DENIED
-        self._tap(frame, ingress, None if has_none else tuple(rule.order for rule in outcome.rules))
 
     def _leave(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
             self.outputs[output.egress].append(output.frame)
 
-    def _count(self, datagram: Datagram, *, is_wanted: bool) -> None:
+    def _count(self, datagram: Datagram | Fragment, *, is_wanted: bool) -> None:
         counts = self.strangers
         if is_wanted:
             counts = self.exporters.setdefault((datagram.family, datagram.source), [0, 0])
@@ -318,13 +343,15 @@ class Comparison:
             flows=self.rng.choice((1, 64, 4_096)),
             frame_bytes=FRAME_BYTES,
             ring_slots=SLOTS,
+            fragments=self.rng.choice((1, 3, 16, 1_024)),
         )
 
     def _start(self) -> None:
         neighbours = [neighbour for world in self.worlds for neighbour in world.rules.neighbours]
         for slot, neighbour in enumerate(neighbours):
             self.core.set_neighbour(slot, neighbour.mac, STATES[neighbour.state])
-        self.twin = Twin((), self.worlds[0].config, WAITING_MAX, self.seeds, self.core.limits.exporters)
+        limits = self.core.limits
+        self.twin = Twin((), self.worlds[0].config, WAITING_MAX, self.seeds, limits.exporters, limits.fragments)
         self._publish(0)
 
     def _publish(self, number: int) -> None:
@@ -340,7 +367,7 @@ class Comparison:
         self.core.publish(self.compiled.plan)
         self.generation += 1
         self.twin.config = self.world.config
-        move = Move(collectors, neighbours, self.compiled.turns)
+        move = Move(collectors, neighbours, self.compiled.turns, self.compiled.numbers)
         self.twin.rules = [move.rule(rule) for rule in self.world.rules.rules]
 
 
@@ -391,14 +418,15 @@ def sent_again(rng: Random, datagram: Datagram) -> bytes:
 
 @dataclass(frozen=True)
 class Move:
-    """The same rules, with collectors, neighbours and turns whose numbers are those of the plan."""
+    """The same rules, with collectors, neighbours, turns and counters whose numbers are those of the plan."""
 
     collectors: int
     neighbours: int
     turns: Mapping[str, int]
+    counters: Sequence[int]
 
     def rule(self, rule: TwinRule) -> TwinRule:
-        return replace(rule, targets=tuple(map(self.receiver, rule.targets)))
+        return replace(rule, targets=tuple(map(self.receiver, rule.targets)), counter=self.counters[rule.order])
 
     def receiver(self, receiver: Receiver) -> Receiver:
         if isinstance(receiver, TwinTarget):

@@ -2,7 +2,8 @@
 
 User space cannot hand a frame back to the kernel. So what the core would pass must not come to it at all, or it is lost
 to the host; and what the core would count as ours must come, but for a few kinds of frames: what is to another MAC,
-later fragments, IPv6 with more than six extension headers, and frames too short or too odd to show their port.
+later fragments that come before their first, IPv6 with more than six extension headers, and frames too short or too odd
+to show their port.
 
 Frames go over a veth to a core in this process, one at a time, so that each verdict is known.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -30,6 +32,7 @@ from gfwd.rules.space import RuleSpace
 from tests import edges, frames
 from tests.cores import STATES, mac, plan_from, plan_of
 from tests.e2e.live import Wire, cable, host, require
+from tests.fragments import Stream, split
 from tests.frames import DESTINATION_OPTIONS, FRAGMENT, GFWD_MAC, HOP_BY_HOP, ROUTING, World, random_frame, random_world
 from tests.oracle import twin
 from tests.oracle.twin import Datagram, Twin
@@ -135,16 +138,23 @@ def test_what_is_ours_comes_and_nothing_else(wire: Cable, seed: int) -> None:
     with rig.core:
         wire.left()
         its_twin, outputs, seen = Twin(world.rules.rules, world.config, 1_024), [], Counter[tuple[str, bool]]()
+        followed = Followed()
         for frame in _frames(rng, world):
             place = _place(frame, world)
+            # What waits for a first fragment does so for two seconds, but how fast this goes, nobody knows.
+            if its_twin.waiting_for(its_twin.parse(frame, 0)):
+                continue
+            wanted = _is_to_come(frame, place, followed)
             comes = rig.verdict(frame)
-            wanted = _is_to_come(frame, place)
+            followed.see(frame, comes=comes)
             assert wanted in (comes, None), f"seed {seed}: {place}, and {'comes' if comes else 'passes'}: {frame.hex()}"
             seen[place, comes] += 1
             if comes:
                 outcome = its_twin.forward(frame, 0)
                 rig.forward(sum(n for (_, came), n in seen.items() if came))
                 outputs += [output.frame for output in outcome.outputs]
+        for _ in range(rig.core.frames().drops[twin.FRAGMENT_LOST]):
+            its_twin.ledger.move_frame(twin.FRAGMENT_LOST)
         assert _counted(rig.core) == its_twin.ledger.as_dict()
         left = wire.left()
         end = time.monotonic() + PATIENCE_S
@@ -152,13 +162,19 @@ def test_what_is_ours_comes_and_nothing_else(wire: Cable, seed: int) -> None:
             left += wire.left()
         assert left == outputs, f"seed {seed}"
     assert len({place for place, _ in seen}) > 4 and {comes for _, comes in seen} == {True, False}
+    assert seen["later", True] > 5
 
 
 def _frames(rng: Random, world: World) -> Iterator[bytes]:
-    """Those that can be sent on this cable; some of them to another MAC."""
-    count = 0
+    """Those that can be sent on this cable; some of them to another MAC, some in fragments."""
+    count, pieces = 0, Stream(rng)
     while count < FRAMES:
         frame = random_frame(rng, world)
+        if rng.random() < 0.5 and (piece := pieces.next()) is not None:
+            frame = piece
+        elif rng.random() < 0.3 and isinstance(parsed := twin.parse(frame, world.config, 0), Datagram):
+            pieces.send(parsed)
+            continue
         if 14 <= len(frame) <= LONGEST:
             count += 1
             is_elsewhere = rng.random() < 0.03
@@ -168,35 +184,79 @@ def _frames(rng: Random, world: World) -> Iterator[bytes]:
 def _place(frame: bytes, world: World) -> str:
     """Where the twin puts the frame by parsing it."""
     parsed = twin.parse(frame, world.config, 0)
-    return "ours" if isinstance(parsed, Datagram) else parsed
+    if isinstance(parsed, Datagram):
+        return "ours"
+    return parsed if isinstance(parsed, str) else twin.PASSED if parsed.is_first else "later"
 
 
-def _is_to_come(frame: bytes, place: str) -> bool | None:
-    """Whether the XDP program must take the frame for ours; None: it may or may not."""
-    if place == twin.PASSED or frame[:6] != GFWD_MAC:
-        return False
-    if place == twin.SHORT:
-        return None  # its port may or may not be in sight: see tests/edges.py
-    is_later, shows_port, extensions = _look(frame)
-    if is_later or extensions > EXTENSIONS_MAX:
-        return False
-    return True if shows_port else None
+class Look(NamedTuple):
+    """Of an IP packet whose lengths are right: what the XDP program sees of it."""
+
+    is_first: bool  # fragment
+    is_later: bool  # fragment
+    is_udp: bool
+    key: bytes  # what its fragments have in common
+    shows_port: bool
+    extensions: int
 
 
-def _look(frame: bytes) -> tuple[bool, bool, int]:
-    """Of a frame whose lengths are right: a later fragment? does it hold the ports? how many extension headers?"""
+def _look(frame: bytes) -> Look:
+    """Raises IndexError where headers are cut."""
     ip_at = 14
     while twin.u16(frame, ip_at - 2) in twin.VLAN_TYPES:
         ip_at += 4
     if frame[ip_at] >> 4 == 4:
         payload = twin.u16(frame, ip_at + 2) - 4 * (frame[ip_at] & 15)
-        return twin.u16(frame, ip_at + 6) & 0x1FFF != 0, payload >= 4, 0
+        field, key = twin.u16(frame, ip_at + 6), frame[ip_at + 4 : ip_at + 6] + frame[ip_at + 12 : ip_at + 20]
+        is_later, more = field & 0x1FFF != 0, field & 0x2000 != 0
+        return Look(more and not is_later, is_later, frame[ip_at + 9] == 17, key, payload >= 4, 0)
     header, at, extensions = frame[ip_at + 6], ip_at + 40, 0
-    while header in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
-        if header == FRAGMENT and twin.u16(frame, at + 2) >> 3:
-            return True, False, extensions
+    is_first = is_later = False
+    key = b""
+    while header in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS) and not (is_first or is_later):
+        if at + 8 > len(frame):
+            raise IndexError
+        if header == FRAGMENT:
+            field, key = twin.u16(frame, at + 2), frame[at + 4 : at + 8] + frame[ip_at + 8 : ip_at + 40]
+            is_later = field >> 3 != 0
+            is_first = field & 1 != 0 and not is_later
         header, at, extensions = frame[at], at + (8 if header == FRAGMENT else 8 + 8 * frame[at + 1]), extensions + 1
-    return False, ip_at + 40 + twin.u16(frame, ip_at + 4) - at >= 4, extensions
+    shows_port = ip_at + 40 + twin.u16(frame, ip_at + 4) - at >= 4
+    return Look(is_first, is_later, header == 17, key, shows_port, extensions)
+
+
+class Followed:
+    """Datagrams of which the first fragment came, and when: the program follows them for two seconds."""
+
+    def __init__(self) -> None:
+        self._since: dict[bytes, float] = {}
+
+    def see(self, frame: bytes, *, comes: bool) -> None:
+        with suppress(IndexError):
+            look = _look(frame)
+            if frame[:6] == GFWD_MAC and look.is_first and look.is_udp and look.extensions <= EXTENSIONS_MAX:
+                self._since.pop(look.key, None)
+                if comes:
+                    self._since[look.key] = time.monotonic()
+
+    def follows(self, key: bytes) -> bool | None:
+        """None: it may or may not."""
+        age = time.monotonic() - self._since.get(key, float("-inf"))
+        return True if age < 1.5 else None if age < 2.5 else False
+
+
+def _is_to_come(frame: bytes, place: str, followed: Followed) -> bool | None:
+    """Whether the XDP program must take the frame for ours; None: it may or may not."""
+    if place == twin.PASSED or frame[:6] != GFWD_MAC:
+        return False
+    if place == twin.SHORT:
+        return None  # its port may or may not be in sight: see tests/edges.py
+    look = _look(frame)
+    if look.extensions > EXTENSIONS_MAX:
+        return False
+    if look.is_later:
+        return followed.follows(look.key)
+    return True if look.shows_port else None
 
 
 def _counted(core: Core) -> dict:
@@ -258,6 +318,51 @@ def test_edge(rig: Rig, edge: str) -> None:
     after = rig.core.frames()
     counted = {**_gone_up(before.drops, after.drops), **_gone_up(before._asdict(), after._asdict())}
     assert counted == ({} if place == twin.PASSED else {place: 1, "received": 1})
+
+
+LONG = bytes(range(256)) * 2
+
+
+def pieces(family: int, ident: int, port: int = edges.LISTENED, payload: bytes = LONG) -> list[bytes]:
+    """A datagram in three fragments."""
+    source, own = {4: (edges.SOURCE4, edges.OWN4), 6: (edges.SOURCE6, edges.OWN6)}[family]
+    return split(frames.datagram(family, source, own, (40_000, port), payload), 14, (10, 40), ident)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_later_fragments_follow_the_first(rig: Rig, family: int) -> None:
+    first, second, third = pieces(family, 700)
+    before = rig.core.frames()
+    assert not rig.verdict(second), "it came before the first: the kernel's"
+    assert [rig.verdict(piece) for piece in (first, third, second, third)] == [True] * 4
+    rig.forward(before.received + 4)
+    assert rig.core.frames().forwarded == before.forwarded + 4
+    for other in pieces(family, 701)[1:]:
+        assert not rig.verdict(other)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_fragments_of_what_is_not_ours_are_the_kernels(rig: Rig, family: int) -> None:
+    assert [rig.verdict(piece) for piece in pieces(family, 710, edges.UNHEARD)] == [False] * 3
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_is_not_ours_does_not_follow_what_was(rig: Rig, family: int) -> None:
+    """An identification comes again, for a datagram to another port."""
+    before = rig.core.frames()
+    assert [rig.verdict(piece) for piece in pieces(family, 720)] == [True] * 3
+    assert [rig.verdict(piece) for piece in pieces(family, 720, edges.UNHEARD)] == [False] * 3
+    rig.forward(before.received + 3)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_nothing_follows_after_two_seconds(rig: Rig, family: int) -> None:
+    first, second, _ = pieces(family, 730)
+    before = rig.core.frames()
+    assert rig.verdict(first)
+    time.sleep(2.1)
+    assert not rig.verdict(second)
+    rig.forward(before.received + 1)
 
 
 def test_networks_of_ours(wire: Cable) -> None:

@@ -5,17 +5,18 @@ over the whole header, UDP checksums by arithmetic modulo 65535. Where the core 
 must agree on every byte, every verdict and every counter.
 
 Functions stand in the order in which a frame meets them. What is known of exporters and remembered of datagrams stands
-in memory.py, whom a group chooses in choice.py.
+in memory.py, which fragments belong together in fragments.py, whom a group chooses in choice.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tests.oracle.choice import Chance, share_of, winners
+from tests.oracle.fragments import Fragments, Key
 from tests.oracle.memory import Memory, Pace
 
 Prefix = tuple[int, int, int]
@@ -31,7 +32,7 @@ SAMPLED_OUT, COLLECTOR_LIMIT = "sampled_out", "collector_limit"
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
 ICMP, UDP, ICMPV6 = 1, 17, 58
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
-UDP_PORTS_LENGTH, UDP_HEADER_LENGTH = 4, 8
+UDP_HEADER_LENGTH = 8
 BITS = {4: 32, 6: 128}
 
 
@@ -90,6 +91,7 @@ class TwinRule:
     order: int  # the line's place in the file: of equals, the later wins
     excepted: Sequence[Prefix] = ()  # of the source, whom it is not for
     applies_always: bool = False  # apply = "all"
+    counter: int = 0  # where the plan counts it; for whoever compares counters
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class TwinConfig:
 
 @dataclass(frozen=True)
 class Datagram:
-    """A frame that is ours and sound. Places are byte offsets into the frame."""
+    """A frame that is ours and sound: a datagram, or its first fragment. Places are byte offsets into the frame."""
 
     frame: bytes
     ingress: int
@@ -133,6 +135,12 @@ class Datagram:
     ip_at: int  # two bytes before it stands the EtherType; 12 bytes into the frame, the tags begin
     udp_at: int
     ip_length: int
+    fragment: int | None = None  # of a first fragment the identification
+
+    @property
+    def key(self) -> Key:
+        """What its fragments have in common."""
+        return self.family, self.source, self.destination, self.fragment or 0
 
     @property
     def exporter(self) -> tuple[int, int]:
@@ -151,13 +159,43 @@ class Datagram:
 
     @property
     def payload(self) -> bytes:
-        """Of UDP, as long as UDP says."""
-        return self.frame[self.udp_at + UDP_HEADER_LENGTH : self.udp_at + u16(self.frame, self.udp_at + 4)]
+        """Of UDP, as long as UDP says; of a first fragment, what it has of it."""
+        end = min(self.udp_at + u16(self.frame, self.udp_at + 4), self.ip_at + self.ip_length)
+        return self.frame[self.udp_at + UDP_HEADER_LENGTH : end]
 
     @property
     def ident(self) -> int | None:
         """The identification, which IPv6 has not."""
         return u16(self.frame, self.ip_at + 4) if self.family == 4 else None
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A fragment of which it is not known whether it is ours (a later one), or known that it is not (a first one)."""
+
+    frame: bytes
+    ingress: int
+    family: int
+    source: int
+    destination: int
+    ident: int
+    ip_at: int
+    ip_length: int
+    is_first: bool
+
+    @property
+    def key(self) -> Key:
+        """What it has in common with the others of its datagram."""
+        return self.family, self.source, self.destination, self.ident
+
+    @property
+    def ttl(self) -> int:
+        """TTL or hop limit."""
+        return self.frame[self.ip_at + (8 if self.family == 4 else 7)]
+
+
+Parsed = Datagram | Fragment | str
+"""What parse() gives: a string is the place where the frame ends."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +221,12 @@ class Outcome:
     place: str
     outputs: tuple[Output, ...] = ()
     copies: tuple[Copy, ...] = ()
-    datagram: Datagram | None = None  # where it is ours and sound
+    datagram: Datagram | Fragment | None = None  # where it is ours and sound
     rules: tuple[TwinRule, ...] = ()  # that it met, best first
     counted: bool = False  # whether it counts for them
     last: TwinTarget | None = None  # of those that copies went to
+    sent_to: tuple[tuple[TwinTarget, _Hop | None], ...] = ()  # by copies: who was to get them, and where
+    before: tuple[Outcome, ...] = ()  # of a first fragment: what became of those that had waited for it
 
 
 @dataclass
@@ -240,6 +280,13 @@ class _Flight:
     sent: int
     waiting: int
 
+    @property
+    def place(self) -> str | None:
+        """Where the frame is, as long as a copy was sent or waits."""
+        if self.sent:
+            return FORWARDED
+        return PENDING if self.waiting else None
+
 
 @dataclass(frozen=True)
 class _Hop:
@@ -252,7 +299,7 @@ class _Hop:
 
 @dataclass(frozen=True)
 class _Waiting:
-    datagram: Datagram
+    datagram: Datagram | Fragment
     target: TwinTarget
     hop: _Hop
     flight: _Flight
@@ -262,6 +309,7 @@ class Twin:
     """The core with one worker, and ports that always have room. What time it is, each frame says.
 
     seeds, exporters: as the core's, whose chance the first is, and in whose table of exporters so many have room.
+    fragments: so many datagrams in fragments are followed.
     """
 
     def __init__(
@@ -271,6 +319,7 @@ class Twin:
         pending_limit: int = 1024,
         seeds: tuple[int, int] = (0, 0),
         exporters: int = 65_536,
+        fragments: int = 1_024,
     ) -> None:
         self.rules = rules
         self._senders_of: Sequence[TwinRule] | None = None  # whose senders were looked for last
@@ -279,6 +328,7 @@ class Twin:
         self.pending_limit = pending_limit  # copies, for each neighbour
         self.ledger = Ledger()
         self.memory = Memory(seeds)
+        self.fragments: Fragments[Fragment, Outcome] = Fragments(fragments)
         self._neighbours: dict[tuple[str, int], tuple[str, bytes]] = {}  # what has changed since the start
         self._queues: dict[tuple[str, int], list[_Waiting]] = {}
         self._chance = Chance(seeds[0])
@@ -292,16 +342,77 @@ class Twin:
         """Do with one frame what docs/packets.md says, and enter it into the ledger. now: ns."""
         return self.take(self.parse(frame, ingress), now)
 
-    def parse(self, frame: bytes, ingress: int) -> Datagram | str:
-        """The datagram when it is ours and sound; else the place where the frame ends."""
+    def parse(self, frame: bytes, ingress: int) -> Parsed:
+        """The datagram or fragment when it is ours and sound, as far as can be seen; else where the frame ends."""
         parsed = parse(frame, self.config, ingress)
         return PASSED if self.config.ports[ingress].out_only and parsed != PUNTED else parsed
 
-    def take(self, parsed: Datagram | str, now: int) -> Outcome:
+    def take(self, parsed: Parsed, now: int) -> Outcome:
         """Do the rest with what parse() gave."""
-        outcome = Outcome(parsed) if isinstance(parsed, str) else self._match(parsed, now)
+        if isinstance(parsed, str):
+            outcome = Outcome(parsed)
+        elif isinstance(parsed, Datagram) and parsed.fragment is None:
+            outcome = self._match(parsed, now)
+        elif isinstance(parsed, Datagram) or parsed.is_first:
+            outcome = self._first(parsed, now)
+        else:
+            outcome = self._later(parsed, now)
         self.ledger.add(outcome)
         return outcome
+
+    def waiting_for(self, parsed: Parsed) -> int:
+        """How many fragments wait for this one."""
+        if isinstance(parsed, str) or (isinstance(parsed, Datagram) and parsed.fragment is None):
+            return 0
+        followed = self.fragments.find(parsed.key)
+        return 0 if followed is None else len(followed.waiting)
+
+    def _first(self, parsed: Datagram | Fragment, now: int) -> Outcome:
+        """What becomes of a first fragment, and then of those that wait for it."""
+        self._lose(self.fragments.expire(now))
+        followed, lost = self.fragments.begin(parsed.key, now)
+        self._lose(lost)
+        decision = self._match(parsed, now) if isinstance(parsed, Datagram) else Outcome(PASSED)
+        followed.decision = decision
+        before = []
+        for fragment in followed.waiting:
+            outcome = replace(self._follow(fragment, decision), last=None)
+            self.ledger.frames[PENDING] -= 1
+            self.ledger.add(outcome)
+            before.append(outcome)
+        followed.waiting.clear()
+        return replace(decision, before=tuple(before))
+
+    def _later(self, fragment: Fragment, now: int) -> Outcome:
+        self._lose(self.fragments.expire(now))
+        followed = self.fragments.find(fragment.key)
+        if followed is not None and followed.decision is not None:
+            return self._follow(fragment, followed.decision)
+        self._lose(self.fragments.wait(fragment.key, fragment, now))
+        return Outcome(PENDING)
+
+    def _lose(self, fragments: Iterable[Fragment]) -> None:
+        for _ in fragments:
+            self.ledger.move_frame(FRAGMENT_LOST)
+
+    def _follow(self, fragment: Fragment, first: Outcome) -> Outcome:
+        """What the first one got, it gets, too: from the same collectors, at the same places."""
+        if not first.copies:
+            datagram = None if first.datagram is None else fragment
+            return Outcome(first.place, datagram=datagram, rules=first.rules)
+        flight = _Flight(sent=0, waiting=0)
+        outputs: list[Output] = []
+        copies: list[Copy] = []
+        for copy, (target, hop) in zip(first.copies, first.sent_to, strict=True):
+            place = copy.place
+            if place in (SENT, PENDING):
+                place = self._reach(fragment, target)
+            if place == SENT:
+                place = self._send_or_wait(fragment, target, hop, flight, outputs)
+            copies.append(Copy(target.collector, place))
+        last = first.sent_to[-1][0]
+        place = flight.place or copies[0].place
+        return Outcome(place, tuple(outputs), tuple(copies), fragment, first.rules, counted=True, last=last)
 
     def _match(self, datagram: Datagram, now: int) -> Outcome:
         """Match's steps by their numbers."""
@@ -365,21 +476,15 @@ class Twin:
         receivers = receivers_of(rules)
         family = next((rule.source[0] for rule in rules if rule.source is not None), None)
         targets = each_collector_once(self._choose(receiver, datagram) for receiver in receivers)
-        for target in targets:
-            hop = self._hop(target, family)
-            place = self._admit(datagram, target, hop, flight, now)
+        sent_to = tuple((target, self._hop(target, family)) for target in targets)
+        for target, hop in sent_to:
+            place = self._admit(datagram, target, hop, now)
             if place == SENT:
-                place = self._send(datagram, target, hop, self._neighbour(target)[1], outputs)
-            flight.sent += place == SENT
-            flight.waiting += place == PENDING
+                place = self._send_or_wait(datagram, target, hop, flight, outputs)
             copies.append(Copy(target.collector, place))
-        if flight.sent:
-            place = FORWARDED
-        elif flight.waiting:
-            place = PENDING
-        else:
-            place = copies[0].place
-        return Outcome(place, tuple(outputs), tuple(copies), datagram, rules, counted=True, last=targets[-1])
+        place = flight.place or copies[0].place
+        last = targets[-1]
+        return Outcome(place, tuple(outputs), tuple(copies), datagram, rules, True, last, sent_to)
 
     def _choose(self, receiver: Receiver, datagram: Datagram) -> TwinTarget:
         """The collector that gets the receiver's copy."""
@@ -413,33 +518,53 @@ class Twin:
         """gfwd's own address of that family where the target's copies leave."""
         return next((own for own_family, own in self.config.ports[target.egress].own if own_family == family), None)
 
-    def _admit(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, flight: _Flight, now: int) -> str:
-        """Transmit's steps 1 to 7: "sent" when nothing stands in the copy's way."""
+    def _admit(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, now: int) -> str:
+        """Transmit's steps 1 to 6: "sent" when nothing stands in the copy's way."""
         if hop is None:  # 1
             return NO_COLLECTOR
         if hop.family != datagram.family:  # 2
             return FAMILY_MISMATCH
-        mtu = self.config.ports[target.egress].mtu
-        if mtu and datagram.ip_length > mtu:  # 3
-            return TOO_BIG
-        state = self._neighbour(target)[0]
-        if state == "failed":  # 4
-            return NEIGHBOUR_FAILED
+        place = self._reach(datagram, target)
+        if place != SENT:
+            return place
         if target.sample > 1 and not self._chance.takes(target.sample) and not has_template(datagram.payload):  # 5
             return SAMPLED_OUT
         pace = self._collector_paces.setdefault(target.collector, Pace())
-        if not pace.allows(target.limit, now):  # 6
-            return COLLECTOR_LIMIT
-        if state == "ready":  # 7
-            return SENT
+        return SENT if pace.allows(target.limit, now) else COLLECTOR_LIMIT  # 6
+
+    def _reach(self, datagram: Datagram | Fragment, target: TwinTarget) -> str:
+        """Steps 3 and 4."""
+        mtu = self.config.ports[target.egress].mtu
+        if mtu and datagram.ip_length > mtu:
+            return TOO_BIG
+        return NEIGHBOUR_FAILED if self._neighbour(target)[0] == "failed" else SENT
+
+    def _send_or_wait(
+        self,
+        datagram: Datagram | Fragment,
+        target: TwinTarget,
+        hop: _Hop | None,
+        flight: _Flight,
+        outputs: list[Output],
+    ) -> str:
+        """Steps 7 and 8."""
+        state, mac = self._neighbour(target)
+        if state == "ready":
+            place = self._send(datagram, target, hop, mac, outputs)
+            flight.sent += place == SENT
+            return place
         queue = self._queues.setdefault(target.next_hop, [])
         if len(queue) >= self.pending_limit:
             return NEIGHBOUR_PENDING_FULL
+        assert hop is not None
         queue.append(_Waiting(datagram, target, hop, flight))
+        flight.waiting += 1
         return PENDING
 
-    def _send(self, datagram: Datagram, target: TwinTarget, hop: _Hop | None, mac: bytes, outputs: list[Output]) -> str:
-        """Transmit's step 8: the frame must fit as it came in, and as it leaves. The ports here always have room."""
+    def _send(
+        self, datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop | None, mac: bytes, outputs: list[Output]
+    ) -> str:
+        """Step 8: the frame must fit as it came in, and as it leaves. The ports here always have room."""
         assert hop is not None
         frame = rewrite(datagram, target, hop, mac, self.config)
         buffer = self.config.ports[target.egress].buffer
@@ -469,8 +594,8 @@ class Twin:
         return outputs
 
 
-def parse(frame: bytes, config: TwinConfig, ingress: int) -> Datagram | str:
-    """The datagram when it is ours and sound; else the place where the frame ends."""
+def parse(frame: bytes, config: TwinConfig, ingress: int) -> Parsed:
+    """The datagram or fragment when it is ours and sound, as far as can be seen; else where the frame ends."""
     if len(frame) < 14:
         return SHORT
     punts = not config.ports[ingress].has_host_stack
@@ -490,7 +615,7 @@ def parse(frame: bytes, config: TwinConfig, ingress: int) -> Datagram | str:
     )  # a third tag passes here, as any other type does
 
 
-def parse_ipv4(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Datagram | str:
+def parse_ipv4(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Parsed:
     """RFC 791, the steps of docs/packets.md by their numbers."""
     left = len(frame) - ip_at
     if left < 20:  # 1
@@ -510,25 +635,33 @@ def parse_ipv4(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
         return SHORT
     udp_at, payload = ip_at + header, total - header
     offset, more = u16(frame, ip_at + 6) & 0x1FFF, bool(u16(frame, ip_at + 6) & 0x2000)
-    fragment = offset != 0 or more  # 5
-    if not fragment and payload < UDP_HEADER_LENGTH:  # 6
+    source, ident, ttl = number(frame, ip_at + 12, 4), u16(frame, ip_at + 4), frame[ip_at + 8]
+    is_right = ones_complement_sum(frame[ip_at:udp_at]) == 0xFFFF
+    if offset != 0:  # 5
+        if not is_right:
+            return BAD_CHECKSUM
+        if ttl <= 1:
+            return TTL_EXPIRED
+        return Fragment(frame, ingress, 4, source, destination, ident, ip_at, total, is_first=False)
+    if payload < UDP_HEADER_LENGTH:  # 6
         return SHORT
-    has_port = offset == 0 and payload >= UDP_PORTS_LENGTH
-    if has_port and not is_listened(config, u16(frame, udp_at + 2)):  # 7
-        return PUNTED if config.ports[ingress].punts_closed and not fragment else PASSED
-    if ones_complement_sum(frame[ip_at:udp_at]) != 0xFFFF:  # 8
+    port = u16(frame, udp_at + 2)
+    if not is_listened(config, port):  # 7
+        if more:
+            closed = Fragment(frame, ingress, 4, source, destination, ident, ip_at, total, is_first=True)
+            return closed if is_right else PASSED
+        return PUNTED if config.ports[ingress].punts_closed else PASSED
+    if not is_right:  # 8
         return BAD_CHECKSUM
-    if fragment:  # 9
-        return FRAGMENT_LOST
-    if not UDP_HEADER_LENGTH <= u16(frame, udp_at + 4) <= payload:  # 10
+    if not UDP_HEADER_LENGTH <= u16(frame, udp_at + 4) <= (0xFFFF if more else payload):  # 9
         return SHORT
-    if frame[ip_at + 8] <= 1:  # 11
+    if ttl <= 1:  # 10
         return TTL_EXPIRED
-    source = number(frame, ip_at + 12, 4)
-    return Datagram(frame, ingress, 4, source, destination, u16(frame, udp_at + 2), ip_at, udp_at, total)
+    fragment = ident if more else None
+    return Datagram(frame, ingress, 4, source, destination, port, ip_at, udp_at, total, fragment)
 
 
-def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Datagram | str:
+def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Parsed:
     """RFC 8200, the steps of docs/packets.md by their numbers."""
     left = len(frame) - ip_at
     if left < 40:  # 1
@@ -549,25 +682,30 @@ def parse_ipv6(frame: bytes, ip_at: int, config: TwinConfig, ingress: int) -> Da
     if last != UDP:  # 5
         return PUNTED if last == ICMPV6 and not config.ports[ingress].has_host_stack else PASSED
     payload = ip_at + length - udp_at
-    if not fragment and payload < UDP_HEADER_LENGTH:  # 6
+    source, ttl = number(frame, ip_at + 8, 16), frame[ip_at + 7]
+    if later:  # 6
+        assert fragment is not None
+        if ttl <= 1:
+            return TTL_EXPIRED
+        return Fragment(frame, ingress, 6, source, destination, fragment, ip_at, length, is_first=False)
+    if payload < UDP_HEADER_LENGTH:  # 7
         return SHORT
-    has_port = not later and payload >= UDP_PORTS_LENGTH
-    if has_port and not is_listened(config, u16(frame, udp_at + 2)):  # 7
-        return PUNTED if config.ports[ingress].punts_closed and not fragment else PASSED
-    if fragment:  # 8
-        return FRAGMENT_LOST
-    if not UDP_HEADER_LENGTH <= u16(frame, udp_at + 4) <= payload:  # 9
+    port = u16(frame, udp_at + 2)
+    if not is_listened(config, port):  # 8
+        if fragment is not None:
+            return Fragment(frame, ingress, 6, source, destination, fragment, ip_at, length, is_first=True)
+        return PUNTED if config.ports[ingress].punts_closed else PASSED
+    if not UDP_HEADER_LENGTH <= u16(frame, udp_at + 4) <= (payload if fragment is None else 0xFFFF):  # 9
         return SHORT
     if u16(frame, udp_at + 6) == 0:  # 10
         return BAD_CHECKSUM
-    if frame[ip_at + 7] <= 1:  # 11
+    if ttl <= 1:  # 11
         return TTL_EXPIRED
-    source = number(frame, ip_at + 8, 16)
-    return Datagram(frame, ingress, 6, source, destination, u16(frame, udp_at + 2), ip_at, udp_at, length)
+    return Datagram(frame, ingress, 6, source, destination, port, ip_at, udp_at, length, fragment)
 
 
-def walk_extension_headers(frame: bytes, ip_at: int, end: int) -> tuple[int, int, bool, bool] | str:
-    """The last next-header value, where what it names begins, whether this is a fragment, and whether a later one."""
+def walk_extension_headers(frame: bytes, ip_at: int, end: int) -> tuple[int, int, int | None, bool] | str:
+    """The last next-header value, where what it names begins, a fragment's identification, and is it a later one?"""
     header, at = frame[ip_at + 6], ip_at + 40
     while header in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
         if at + 8 > end:  # none of them is shorter
@@ -580,9 +718,9 @@ def walk_extension_headers(frame: bytes, ip_at: int, end: int) -> tuple[int, int
         if header == FRAGMENT:
             offset, more = u16(frame, at + 2) >> 3, bool(u16(frame, at + 2) & 1)
             if offset or more:
-                return frame[at], at + size, True, offset != 0
+                return frame[at], at + size, number(frame, at + 4, 4), offset != 0
         header, at = frame[at], at + size
-    return header, at, False, False
+    return header, at, None, False
 
 
 def is_own(config: TwinConfig, family: int, address: int) -> bool:
@@ -717,32 +855,37 @@ def has_template(payload: bytes) -> bool:
     return False
 
 
-def rewrite(datagram: Datagram, target: TwinTarget, hop: _Hop, mac: bytes, config: TwinConfig) -> bytes:
+def rewrite(datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop, mac: bytes, config: TwinConfig) -> bytes:
     """The frame as it leaves for a collector whose address is known."""
-    frame, ip_at, udp_at = datagram.frame, datagram.ip_at, datagram.udp_at
+    frame, ip_at = datagram.frame, datagram.ip_at
     packet = bytearray(frame[ip_at:])
-    udp = udp_at - ip_at
     before = bytes(packet)
     ttl_at, size, addresses = (8, 4, slice(12, 20)) if datagram.family == 4 else (7, 16, slice(8, 40))
     packet[ttl_at] = datagram.ttl - 1 if target.ttl is None else target.ttl
     source = datagram.source if hop.source is None else hop.source
     packet[addresses] = source.to_bytes(size, "big") + hop.address.to_bytes(size, "big")
+    if datagram.family == 4:
+        put_u16(packet, 10, ipv4_header_checksum(bytes(packet[: 4 * (packet[0] & 15)])))
+    if isinstance(datagram, Datagram):  # a later fragment has no UDP header
+        rewrite_udp(packet, before, datagram.udp_at - ip_at, addresses, target)
+    egress = config.ports[target.egress]
+    keeps = target.egress == datagram.ingress or egress.keep_tags
+    tags = frame[12 : ip_at - 2] if keeps else b"".join(put_tag(*tag) for tag in egress.tags)
+    return mac + egress.mac + tags + frame[ip_at - 2 : ip_at] + bytes(packet)
+
+
+def rewrite_udp(packet: bytearray, before: bytes, udp: int, addresses: slice, target: TwinTarget) -> None:
+    """The ports, and the checksum: over the addresses, the ports, and what stays the same, be it in other fragments."""
     if target.source_port is not None:
         put_u16(packet, udp, target.source_port)
     if target.port is not None:
         put_u16(packet, udp + 2, target.port)
-    if datagram.family == 4:
-        put_u16(packet, 10, ipv4_header_checksum(bytes(packet[:udp])))
     old = u16(before, udp + 6)
     if old != 0:  # only IPv4 comes here with 0: the exporter computed none
         # The words under the checksum that can have changed. Hop limit and TTL are in no pseudo-header.
         ports = slice(udp, udp + 4)
         covered = before[addresses] + before[ports], bytes(packet[addresses] + packet[ports])
         put_u16(packet, udp + 6, updated_udp_checksum(old, *covered))
-    egress = config.ports[target.egress]
-    keeps = target.egress == datagram.ingress or egress.keep_tags
-    tags = frame[12 : ip_at - 2] if keeps else b"".join(put_tag(*tag) for tag in egress.tags)
-    return mac + egress.mac + tags + frame[ip_at - 2 : ip_at] + bytes(packet)
 
 
 def ipv4_header_checksum(header: bytes) -> int:

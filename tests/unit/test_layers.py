@@ -53,6 +53,7 @@ C: dict[str, set[str]] = {
     "worker": WAY,
     "transmit": {
         "egress",
+        "fragment",
         "match",
         "neigh",
         "stats",
@@ -68,7 +69,9 @@ C: dict[str, set[str]] = {
     },
     "transmit_later": {"transmit"},
     "egress": {"rewrite", "parse", "plan", "port"},
-    "neigh": {"ring", "parse", "plan", "port"},
+    "fragment": {"neigh", "stats", "pool", "clock", "parse", "plan", "port"},
+    "neigh": {"ring", "pool", "parse", "plan", "port"},
+    "pool": set(),
     "rewrite": {"parse", "plan", "port", "checksum"},
     "match": {"loop", "parse", "plan", "port"},
     "loop": {"parse", "plan", "port"},

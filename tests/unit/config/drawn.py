@@ -191,7 +191,7 @@ def configurations(draw: st.DrawFn) -> Config:
             st.dictionaries(addresses(), st.binary(min_size=6, max_size=6).filter(lambda octets: not octets[0] & 1))
         ),
         gateways=draw(st.dictionaries(prefixes(), addresses(), max_size=3)),
-        sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3)),
+        sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3, st.integers(1, 1 << 16))),
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,
         control=draw(st.none() | st.just("/var/run/gfwd/control")),
