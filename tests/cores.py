@@ -105,7 +105,8 @@ class _Model:
             target = self.targets[index]
             addresses = (_address(target.family, target.address), _address(6, target.other))
             slot = first_neighbour + self.world.rules.collectors[index].neighbour
-            hops = tuple(Hop(address, target.egress, slot) for address in addresses if address is not None)
+            tags = None if target.tags is None else b"".join(twin.put_tag(*tag) for tag in target.tags)
+            hops = tuple(Hop(address, target.egress, slot, tags) for address in addresses if address is not None)
             found[collector] = Route(first_collector + index, hops)
         return found
 
@@ -174,6 +175,7 @@ def plan_port(port: twin.TwinPort) -> PlanPort:
         mtu=port.mtu,
         punts=not port.has_host_stack,
         punts_closed=port.punts_closed,
+        punts_too_big=port.punts_too_big,
         out_only=port.out_only,
         own=tuple(Address(cast(Family, family), address) for family, address in port.own),
     )

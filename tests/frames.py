@@ -31,7 +31,7 @@ IPV4, IPV6, ARP, RARP = 0x0800, 0x86DD, 0x0806, 0x8035
 TAG_TYPES = (0x8100, 0x88A8, 0x9100)
 ICMP, TCP, UDP, ICMPV6, NO_NEXT_HEADER = 1, 6, 17, 58, 59
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
-MORE_FRAGMENTS = 0x2000
+DONT_FRAGMENT, MORE_FRAGMENTS = 0x4000, 0x2000
 BITS = {4: 32, 6: 128}
 LENGTH = {4: 4, 6: 16}
 
@@ -54,6 +54,7 @@ def ipv4(
     *,
     protocol: int = UDP,
     ttl: int = 64,
+    tos: int = 0,
     options: bytes = b"",
     ident: int = 0,
     fragment: int = 0,
@@ -66,7 +67,7 @@ def ipv4(
     words = 5 + len(options) // 4 if header_words is None else header_words
     length = 20 + len(options) + len(payload) if total_length is None else total_length
     first = version << 4 | words
-    head = struct.pack(">BBHHHBBHII", first, 0, length, ident, fragment, ttl, protocol, 0, source, destination)
+    head = struct.pack(">BBHHHBBHII", first, tos, length, ident, fragment, ttl, protocol, 0, source, destination)
     right = checksum(head + options)
     return head[:10] + (right ^ checksum_error).to_bytes(2, "big") + head[12:] + options + payload
 
@@ -437,6 +438,7 @@ def _random_port(rng: Random, at: int) -> TwinPort:
         buffer=rng.choice((0, 2048, 2048, 1024)),
         has_host_stack=rng.random() < 0.5,
         punts_closed=rng.random() < 0.2,
+        punts_too_big=rng.random() < 0.3,
         out_only=rng.random() < 0.1,
     )
 
@@ -558,16 +560,16 @@ def _random_tags(rng: Random, most: int = 2) -> Tags:
     return [(pick(rng, TAG_TYPES), int(rng.random() * 65536)) for _ in range(rng.randint(1, most))]
 
 
-def _wrap(draw: _Draw, segment: bytes, tags: Tags = (), ttl: int = 64) -> bytes:
+def _wrap(draw: _Draw, segment: bytes, tags: Tags = (), ttl: int = 64, fragment: int = 0) -> bytes:
     if draw.family == 4:
-        return ethernet(ipv4(segment, draw.source, draw.destination, ttl=ttl), IPV4, tags)
+        return ethernet(ipv4(segment, draw.source, draw.destination, ttl=ttl, fragment=fragment), IPV4, tags)
     return ethernet(ipv6(segment, draw.source, draw.destination, hop_limit=ttl), IPV6, tags)
 
 
 def _sound(rng: Random, world: World) -> bytes:
     family = pick(rng, world.aims)[0] if world.aims else 0
     draw = _draw(rng, world, family)
-    return _wrap(draw, draw.udp())
+    return _wrap(draw, draw.udp(), fragment=DONT_FRAGMENT if rng.random() < 0.3 else 0)
 
 
 def _other_ttl(rng: Random, world: World) -> bytes:
@@ -622,9 +624,27 @@ def _udp_lengths(rng: Random, world: World) -> bytes:
 
 
 def _ipv4_options(rng: Random, world: World) -> bytes:
+    """Options that stand in every fragment, and such that do not; some are nonsense."""
     draw = _draw(rng, world, 4)
-    options = bytes((1,)) * (4 * rng.randint(1, 10))
-    return ethernet(ipv4(draw.udp(), draw.source, draw.destination, options=options), IPV4)
+    options = b""
+    while len(options) < 40 and rng.random() < 0.7:
+        options += pick(rng, _IPV4_OPTIONS)
+    options = options[:40] + bytes(-len(options[:40]) % 4)
+    tos = rng.randrange(256)
+    packet = ipv4(draw.udp(), draw.source, draw.destination, options=options, ident=rng.randrange(65536), tos=tos)
+    return ethernet(packet, IPV4)
+
+
+_IPV4_OPTIONS = (
+    bytes((1,)),
+    bytes((1,)) * 12,
+    bytes.fromhex("94040000"),  # router alert (RFC 2113), copied
+    bytes.fromhex("820b0102030405060708 09".replace(" ", "")),  # security, copied
+    bytes.fromhex("070b04") + bytes(8),  # record route
+    bytes.fromhex("00"),
+    bytes.fromhex("8801"),  # too short
+    bytes.fromhex("89ff"),  # longer than the header
+)
 
 
 def _ipv4_header(rng: Random, world: World) -> bytes:

@@ -25,15 +25,19 @@ KINDS = (
     "ttl",
     "down",
     "both families",
+    "tags",
 )
 
 
 def with_options(rng: Random, world: World) -> World:
     """The world, or one that has some kinds of options besides."""
     chance = rng.random()
-    if chance < 0.5:
+    if chance < 0.4:
         return world
-    if chance < 0.65:
+    if chance < 0.55:
+        # Whatever its family, it goes to most of them.
+        return drawn(rng, world, {"own source", rng.choice(KINDS)})
+    if chance < 0.7:
         return drawn(rng, world, {rng.choice(KINDS)})
     return drawn(rng, world, {kind for kind in KINDS if rng.random() < 0.4})
 
@@ -102,6 +106,7 @@ _CHANGES: dict[str, Callable[[Random, TwinTarget], TwinTarget]] = {
     "own source": lambda _, it: replace(it, own_source=True),
     "source port": lambda rng, it: replace(it, source_port=rng.choice((1, 514, 65_535, rng.randint(1, 65_535)))),
     "ttl": lambda rng, it: replace(it, ttl=rng.choice((1, 63, 64, 255))),
+    "tags": lambda rng, it: replace(it, tags=rng.choice(((), ((0x8100, 7),), ((0x88A8, 8), (0x8100, 0x6009))))),
 }
 BALANCES: tuple[Balance, ...] = ("exporter", "flow", "round-robin")
 

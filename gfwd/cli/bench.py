@@ -58,8 +58,8 @@ def _add_core(subparsers: Any) -> None:
         type=options.value(_case),
         action="append",
         help="measure this case, not the usual ones: rules, collectors, exporters, frame_bytes, flood (percent of "
-        "sources never seen before), each as NAME=N, and option=NAME: own, ttl, sample, limit, group, all or "
-        "exporters; may be given more than once",
+        "sources never seen before), each as NAME=N, and option=NAME: own, ttl, sample, limit, group, all, "
+        "exporters or translated; may be given more than once",
     )
     parser.set_defaults(run=_run_core)
 

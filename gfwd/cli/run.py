@@ -60,7 +60,8 @@ def _text(report: Any) -> str:
     ]
     parts = [
         ledger_text(report.ledger),
-        f"{report.work.swapped:,} copies left in the buffer that the frame came in, {report.work.copied:,} in another",
+        f"{report.work.swapped:,} copies left in the buffer that the frame came in, {report.work.copied:,} in another"
+        + (f"; {report.work.fragments_made:,} fragments were made" if report.work.fragments_made else ""),
         table_text(("port", "mode", "for gfwd", "lost", "unread", "unsent", "passed on"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
         table_text(("checked", "by", "is", "for", "last try", "copies go to"), health) if health else "",

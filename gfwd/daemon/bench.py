@@ -32,7 +32,7 @@ _RING_SLOTS = 1_024
 _RING_FRAMES = _RING_SLOTS - 1  # a ring of netmap's kind is full with one slot empty
 _IN, _OUT = 0, 1
 _MAC = bytes.fromhex("020000000001")
-_OWN = Address(4, 0x0A020201)
+_OWN = Address(4, 0x0A020201), Address(6, (0x20010DB8 << 96) + 1)
 _COUNTED_ROUNDS = 100  # callgrind is slow, and exact
 
 BASE = Case()
@@ -241,7 +241,7 @@ def _plan(text: str, option: str) -> _Plan:
         for slot, collector in enumerate(collectors)
         if collector.address is not None
     }
-    ports = PlanPort(), PlanPort(mac=_MAC, own=(_OWN,))
+    ports = PlanPort(), PlanPort(mac=_MAC, own=_OWN)
     data = compile_plan(Blueprint(space=space, routes=routes, ports=ports, exporters=rules.exporters))
     return _Plan(data, len(space.ranked), len(collectors))
 

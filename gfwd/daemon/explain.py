@@ -92,7 +92,6 @@ class Sender:
         it is not known.
         """
         rules = explanation.applying
-        family = next((rule.source.family for rule in rules if rule.source is not None), None)
         found: list[Copy] = []
         certain: set[Getter] = set()
         for receiver, sharing in sharings_of(receivers_of(rules), self.down):
@@ -102,7 +101,7 @@ class Sender:
                     continue  # the core sends nobody two copies
                 certain.add(getters[0])
             for getter in getters:
-                found.append(self._copy(receiver, getter, explanation, family, one_of=len(getters) > 1))
+                found.append(self._copy(receiver, getter, explanation, one_of=len(getters) > 1))
         return found
 
     def health_of_down(self, explanation: Explanation) -> list[HealthReport]:
@@ -116,16 +115,12 @@ class Sender:
         receiver: Receiver,
         getter: Getter,
         explanation: Explanation,
-        family: Family | None,
         *,
         one_of: bool,
     ) -> Copy:
         collector, answer = getter.collector, self.answers[getter.collector]
         addresses = () if isinstance(answer, str) else answer
-        hops = tuple(Hop(address, 0, 0) for address in addresses if self._has_way(address))
-        # The plan's own choice; which port and neighbour a copy leaves by plays no part in it.
-        hop = Route(0, hops).hop_for(family)
-        address = hop and hop.address
+        address = self._address(collector, addresses, explanation.source.family)
         way = None if self.live is None else self.live.ways.get(str(address))
         own = self._own(collector, address, way)
         drop, why = self._drop(getter, answer, address, way, own, explanation.source.family)
@@ -143,6 +138,14 @@ class Sender:
             way=way,
             health=None if self.live is None else self.live.health.get(str(collector)),
         )
+
+    def _address(self, collector: Collector, addresses: Sequence[Address], family: Family) -> Address | None:
+        """The plan's own choice; which port and neighbour a copy leaves by plays no part in it."""
+        there = [address for address in addresses if self._has_way(address)]
+        if self.live is not None and (collector.options or NO_OPTIONS).own_source:
+            there = [address for address in there if self.live.ways[str(address)].own is not None] or there
+        hop = Route(0, tuple(Hop(address, 0, 0) for address in there)).hop_for(family)
+        return hop and hop.address
 
     def _has_way(self, address: Address) -> bool:
         if self.live is None:
@@ -176,9 +179,11 @@ class Sender:
             return self._nowhere(answer)
         if way is not None and options.own_source and own is None:
             return "no_collector", f"it is to get gfwd's own address, and {way.port} has none of IPv{address.family}"
-        if address.family != family:
-            kept = "" if options.own_source else ", which is kept,"
-            return "family_mismatch", f"its address is IPv{address.family}, and the exporter's{kept} IPv{family}"
+        if address.family != family and not options.own_source:
+            return (
+                "family_mismatch",
+                f"its address is IPv{address.family}, and the exporter's, which is kept, IPv{family}",
+            )
         if way is not None and way.state == "failed":
             return "neighbour_failed", f"its next hop, {way.next_hop} behind {way.port}, does not answer"
         return None, None

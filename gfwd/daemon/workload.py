@@ -7,7 +7,18 @@ from dataclasses import dataclass, fields
 
 from gfwd.rules import classic
 from gfwd.rules.classic import COLLECTORS_MAX
-from gfwd.rules.model import ALL_PORTS, Address, Collector, Exporters, Group, Options, Rule, RuleSet, address_text
+from gfwd.rules.model import (
+    ALL_PORTS,
+    Address,
+    Collector,
+    Exporters,
+    Family,
+    Group,
+    Options,
+    Rule,
+    RuleSet,
+    address_text,
+)
 
 FRAME_BYTES = 188
 """The thesis' frame: 212 bytes on the wire are 188 in a ring, without CRC, preamble and gap."""
@@ -45,7 +56,7 @@ _BOUNDS = {
     "frame_bytes": (60, BUFFER_BYTES),
     "flood": (0, 100),
 }
-OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters")
+OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters", "translated")
 """What the rules do beyond the plain; see ruleset()."""
 _LEAST_FLOOD = 10  # percent: with less, the frames between two new sources would fill the memory
 
@@ -121,11 +132,14 @@ def ruleset(text: str, option: str) -> RuleSet:
 
     No limit is ever reached, so that every datagram is forwarded; but of `sample`, one in two. group: each rule's
     datagrams go to one of four by their exporter. all: a second rule, with a collector of its own, applies to all.
+    translated: collectors have IPv6 addresses, and get gfwd's own source address, too.
     """
     plain = classic.parse(text, "bench")
     match option:
         case "own":
             return _with_options(plain, Options(own_source=True))
+        case "translated":
+            return _with_options(plain, Options(own_source=True), family=6)
         case "ttl":
             return _with_options(plain, Options(ttl=64))
         case "sample":
@@ -146,13 +160,15 @@ def ruleset(text: str, option: str) -> RuleSet:
             return plain
 
 
-def _with_options(plain: RuleSet, options: Options) -> RuleSet:
-    """Each collector has these."""
+def _with_options(plain: RuleSet, options: Options, *, family: Family = 4) -> RuleSet:
+    """Each collector has these, and an address of this family."""
+
+    def changed(collector: Collector) -> Collector:
+        address = collector.address and collector.address._replace(family=family)
+        return collector._replace(host=str(address), address=address, options=options)
+
     return plain._replace(
-        rules=tuple(
-            rule._replace(receivers=tuple(one._replace(options=options) for one in rule.collectors))
-            for rule in plain.rules
-        )
+        rules=tuple(rule._replace(receivers=tuple(map(changed, rule.collectors))) for rule in plain.rules)
     )
 
 

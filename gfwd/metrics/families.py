@@ -118,6 +118,9 @@ CACHE_HITS: Final = Family("gfwd_match_cache_hits_total", "counter", "Datagrams 
 LOOKUPS: Final = Family("gfwd_match_lookups_total", "counter", "Datagrams whose rule had to be looked up")
 SWAPPED: Final = Family("gfwd_copies_swapped_total", "counter", "Copies that left in the buffer that they came in")
 COPIED: Final = Family("gfwd_copies_copied_total", "counter", "Copies that left in another buffer")
+FRAGMENTS_MADE: Final = Family(
+    "gfwd_fragments_made_frames_total", "counter", "Frames that copies longer than a port's MTU left in"
+)
 TAPPED: Final = Family("gfwd_tap_datagrams_total", "counter", "Datagrams handed out for inspection")
 TAP_LOST: Final = Family(
     "gfwd_tap_lost_datagrams_total", "counter", "Datagrams for inspection for which there was no room"

@@ -51,4 +51,19 @@ csum_update(uint16_t checksum, uint32_t change)
 	return (uint16_t)~csum_fold((uint16_t)~checksum + change);
 }
 
+/* The sum of bytes, on top of another, folded; where they are odd, as if a zero followed (RFC 1071 §4.1). */
+static inline uint16_t
+csum_of(const uint8_t *bytes, uint32_t n, uint16_t before)
+{
+	uint64_t sum = before;
+	uint32_t at, last = 0;
+
+	for (at = 0; at + 4 <= n; at += 4)
+		sum += load32(bytes + at);
+	memcpy(&last, bytes + at, n - at);
+	sum += last;
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	return csum_fold(csum_fold((uint32_t)sum) + (uint32_t)(sum >> 32));
+}
+
 #endif

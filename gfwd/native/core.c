@@ -311,9 +311,11 @@ fw_worker_new(struct fw_core *core, char *error)
 		snprintf(error, FW_ERROR_BYTES, "no memory left for a worker");
 		return NULL;
 	}
-	/* With the same chance, all workers would sample alike. */
-	for (const struct fw_worker *other = core->workers; other != NULL; other = other->next)
+	/* With the same chance, all workers would sample alike, and their fragments would have the same identifications. */
+	for (const struct fw_worker *other = core->workers; other != NULL; other = other->next) {
 		w->tx.chance += 2 * 0x9e3779b97f4a7c15U;	/* even: it is odd, and so never 0 */
+		w->tx.first_ident += 0x9e3779b9U;
+	}
 	w->next = core->workers;
 	core->workers = w;
 	return w;

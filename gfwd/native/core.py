@@ -111,6 +111,7 @@ class Work(NamedTuple):
 
     swapped: int
     copied: int
+    fragments_made: int
     cache_hits: int
     lookups: int
     tapped: int

@@ -15,6 +15,7 @@ enum {
 	FW_PORTS_MAX = 64,		/* also the most rings that a worker reads */
 	FW_XDP_HEADROOM = 256,		/* AF_XDP: what a buffer holds before a frame (XDP_PACKET_HEADROOM) */
 	FW_UNKNOWN_PAYLOAD = 24,	/* kept of a datagram that no rule wants */
+	FW_TOLD_BYTES = 1280,		/* at most, of a packet that was too big to leave: an ICMP error has no room for more */
 	FW_ERROR_BYTES = 512
 };
 
@@ -255,7 +256,7 @@ struct fw_frame_ledger {
 struct fw_copy_ledger {
 	uint64_t wanted;
 	uint64_t sent;
-	uint64_t sent_bytes;		/* of the frames as they came in, without CRC */
+	uint64_t sent_bytes;		/* of the frames as they came in, without CRC; a copy counts once, whatever it leaves as */
 	uint64_t pending;
 	uint64_t drops[FW_DROP_CAUSES];
 };
@@ -264,6 +265,7 @@ struct fw_copy_ledger {
 struct fw_work {
 	uint64_t swapped;		/* copies that left in the buffer that they came in */
 	uint64_t copied;
+	uint64_t fragments_made;	/* frames that copies too long for a port's MTU left in */
 	uint64_t cache_hits;
 	uint64_t lookups;		/* cache misses: full lookups */
 	uint64_t tapped;

@@ -12,6 +12,7 @@
 #define ETHER_BYTES 14U
 #define VLAN_TAG_BYTES 4U
 #define IPV4_BYTES 20U
+#define IPV6_BYTES 40U
 #define UDP_BYTES 8U
 
 /* Added to the fate of a first fragment, for which all is asked that is asked for a whole datagram. */

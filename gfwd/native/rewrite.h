@@ -9,17 +9,23 @@
 
 /* ---- Ethernet ---- */
 
+/* VLAN tags as they stand in a frame, type first: 0, 4 or 8 bytes. */
+struct fw_tags {
+	const uint8_t *bytes;
+	uint32_t n;
+};
+
 /*
- * Exchanges a frame's VLAN tags for the egress port's: what follows them moves, and the EtherType stays before the IP
- * header at `ip`. The buffer has room for the difference. Returns the frame's new length.
+ * Exchanges a frame's VLAN tags: what follows them moves, and the EtherType stays before the IP header at `ip`. The buffer
+ * has room for the difference. Returns the frame's new length.
  */
 static inline uint32_t
-rewrite_tags(uint8_t *frame, uint32_t len, uint16_t ip, const struct fw_plan_port *out)
+rewrite_tags(uint8_t *frame, uint32_t len, uint16_t ip, struct fw_tags tags)
 {
-	uint32_t type_before = ip - 2U, type_after = ETHER_BYTES - 2U + out->tags_bytes;
+	uint32_t type_before = ip - 2U, type_after = ETHER_BYTES - 2U + tags.n;
 
 	memmove(frame + type_after, frame + type_before, len - type_before);
-	memcpy(frame + ETHER_BYTES - 2, out->tags, out->tags_bytes);
+	memcpy(frame + ETHER_BYTES - 2, tags.bytes, tags.n);
 	return len + type_after - type_before;
 }
 

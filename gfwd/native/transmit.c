@@ -1,151 +1,10 @@
-#include <unistd.h>
-
+#include "burst.h"
 #include "choose.h"
 #include "pace.h"
-#include "sample.h"
+#include "punt.h"
 #include "transmit.h"
 
-/* ---- one copy of a frame, to one target ---- */
-
-/* What is the same for all frames of a burst. */
-struct burst {
-	struct fw_transmitter *tx;
-	const struct fw_plan *plan;
-	struct fw_stats *stats;
-	const struct fw_queue *in;
-	struct fw_frame *frames;
-	const struct fw_packet *packets;
-	struct fw_egress *only;		/* everything leaves here; NULL: by several ports */
-	/* Theirs, one step nearer. */
-	const struct fw_plan_rule *rules;
-	const struct fw_plan_target *targets;
-	const struct fw_plan_option *options;	/* by target; NULL: there are none */
-	const uint64_t *neighbours;
-	struct fw_count *exporter_counts;
-	struct fw_count *rule_counts;
-	struct fw_copy_ledger *collectors;
-};
-
-/* A frame whose copies are made: one of the burst, or one that is in the waiting room already. */
-struct held {
-	struct fw_frame *frame;
-	const struct fw_packet *packet;
-	uint32_t in_port;
-	const uint8_t *buffers;		/* the region that its buffer can leave in; NULL: it cannot */
-	uint32_t kept;			/* its number in the waiting room; FW_NONE: it is not there yet */
-};
-
-static inline struct held
-held_of(const struct burst *b, unsigned i)
-{
-	return (struct held){ &b->frames[i], &b->packets[i], b->in->port, b->in->buffers, FW_NONE };
-}
-
-/* Its copies are made. If it is in the waiting room, it stays there for those that wait. */
-static inline void
-let_go(const struct burst *b, const struct held *h, enum fw_fate fate)
-{
-	if (h->kept == FW_NONE)
-		return;
-	waiting_frame(&b->tx->waiting, h->kept)->is_sent = fate == FW_FORWARD;
-	waiting_let_go(&b->tx->waiting, h->kept);
-}
-
-static enum fw_fate
-wait_for_neighbour(const struct burst *b, struct held *h, const struct fw_plan_target *t, const struct fw_plan_option *option)
-{
-	struct fw_waiting *w = &b->tx->waiting;
-
-	if (h->kept == FW_NONE)
-		h->kept = waiting_keep(w, h->in_port, h->frame, h->packet);
-	if (h->kept == FW_NONE || !waiting_add(w, h->kept, t, option))
-		return FW_DROP_NEIGHBOUR_PENDING_FULL;
-	return FW_WAIT;
-}
-
-/* Can this frame go there at all? */
-static inline enum fw_fate
-reach(const struct fw_packet *p, const struct fw_egress *e, uint64_t neighbour)
-{
-	if (p->ip_bytes > e->mtu)
-		return FW_DROP_TOO_BIG;
-	return neigh_state(neighbour) == FW_NEIGH_FAILED ? FW_DROP_NEIGHBOUR_FAILED : FW_FORWARD;
-}
-
-/* It can, and is to. Who comes while others wait, waits behind them: order survives. */
-static inline enum fw_fate
-send_or_wait(const struct burst *b, struct held *h, const struct fw_plan_target *t, const struct fw_plan_option *option,
-    uint64_t neighbour, bool is_last)
-{
-	struct fw_egress *e = b->tx->egress[t->egress];
-
-	if (neigh_state(neighbour) != FW_NEIGH_READY ||
-	    (b->tx->waiting.n_busy > 0 && waiting_first(&b->tx->waiting, t->neighbour) != NULL))
-		return wait_for_neighbour(b, h, t, option);
-	return egress_send(e, h->in_port, h->frame, h->packet, t, option, neighbour,
-	    is_last && e->queue->buffers == h->buffers, &b->stats->work);
-}
-
-/* Is this copy among those that its collector is to get? */
-static enum fw_fate
-admit_copy(const struct burst *b, const struct held *h, const struct fw_plan_option *option, uint32_t collector)
-{
-	const uint8_t *udp = h->frame->data + h->packet->udp;
-
-	if (option->sample > 1 && !sample_takes(&b->tx->chance, option->sample) &&
-	    !sample_has_template(udp + UDP_BYTES, packet_udp_bytes(h->packet, h->frame->data) - UDP_BYTES))
-		return FW_DROP_SAMPLED_OUT;
-	if (option->limit_ns != 0 && !pace_allows(&b->tx->collector_paces[collector], option->limit_ns,
-	    clock_of(&b->tx->clock, h->frame)))
-		return FW_DROP_COLLECTOR_LIMIT;
-	return FW_FORWARD;
-}
-
-static __attribute__((noinline)) enum fw_fate
-send_copy(const struct burst *b, struct held *h, uint32_t target, bool is_last)
-{
-	const struct fw_plan_target *t = &b->targets[target];
-	const struct fw_plan_option *option = b->options == NULL ? NULL : &b->options[target];
-	uint64_t neighbour = __atomic_load_n(&b->neighbours[t->neighbour], __ATOMIC_RELAXED);
-	enum fw_fate fate;
-
-	if (t->family != key_family(&h->packet->key))
-		return t->family == 0 ? FW_DROP_NO_COLLECTOR : FW_DROP_FAMILY_MISMATCH;
-	fate = reach(h->packet, b->tx->egress[t->egress], neighbour);
-	if (fate == FW_FORWARD && option != NULL)
-		fate = admit_copy(b, h, option, t->collector);
-	return fate == FW_FORWARD ? send_or_wait(b, h, t, option, neighbour, is_last) : fate;
-}
-
-static inline void
-count_copy(struct fw_copy_ledger *ledger, enum fw_fate fate, uint32_t bytes)
-{
-	ledger->wanted++;
-	if (fate == FW_FORWARD) {
-		ledger->sent++;
-		ledger->sent_bytes += bytes;
-	} else if (fate == FW_WAIT) {
-		ledger->pending++;
-	} else {
-		ledger->drops[fate]++;
-	}
-}
-
 /* ---- one frame, to all targets of its rule ---- */
-
-/* Sent beats waiting, waiting beats dropped; of two causes the first one stays. */
-static enum fw_fate
-merge(enum fw_fate frame, enum fw_fate copy)
-{
-	return copy > frame && copy >= FW_WAIT ? copy : frame;
-}
-
-/* What becomes of a rule's datagrams where that is not just its targets; else NULL. */
-static inline const struct fw_plan_special *
-special_of(const struct burst *b, const struct fw_plan_rule *rule)
-{
-	return likely(rule->n_targets > 0) ? NULL : plan_specials(b->plan) + rule->special;
-}
 
 /* Who gets copies, each once: what a rule names and what groups choose may be the same. How many they are. */
 static uint32_t
@@ -164,6 +23,18 @@ choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *
 		n += place == n;
 	}
 	return n;
+}
+
+/* A collector that has addresses of both families gets a datagram at that of the datagram's own. */
+static inline uint32_t
+of_its_family(const struct burst *b, unsigned i, uint32_t target)
+{
+	uint32_t other;
+
+	if (likely(b->plan->n_others == 0 || b->targets[target].family == key_family(&b->packets[i].key)))
+		return target;
+	other = plan_others(b->plan)[target];
+	return other != FW_NONE ? other : target;
 }
 
 /* What is decided for a first fragment is kept for the others. */
@@ -189,38 +60,20 @@ forward_to_each(const struct burst *b, unsigned i, const struct fw_plan_rule *ru
 	enum fw_fate fate = FW_DROP_SHORT;
 
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t target = special == NULL ? rule->first_target + k : chosen[k];
-		enum fw_fate copy_fate = send_copy(b, &h, target, k + 1 == n);
+		uint32_t target = of_its_family(b, i, special == NULL ? rule->first_target + k : chosen[k]);
+		enum fw_fate copy_fate = copy_send(b, &h, target, k + 1 == n);
 
-		count_copy(&b->collectors[b->targets[target].collector], copy_fate, len);
-		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
+		copy_count(&b->collectors[b->targets[target].collector], copy_fate, len);
+		fate = k == 0 ? copy_fate : copy_merge(fate, copy_fate);
 		if (unlikely(d != NULL))
 			remember_copy(b, d, target, copy_fate);
 	}
-	let_go(b, &h, fate);
+	held_let_go(b, &h, fate);
 	return fate;
 }
 
-static enum fw_fate
-punt(struct fw_transmitter *tx, const struct fw_queue *in, const struct fw_frame *frame)
-{
-	struct fw_record head = { .time = frame->time, .bytes = frame->len, .port = in->port, .rule = FW_NONE };
-
-	bool was_empty = ring_is_empty(&tx->punt);
-
-	if (!ring_put(&tx->punt, &head, frame->data))
-		return FW_DROP_PUNT_FULL;
-	if (was_empty) {
-		ssize_t n = write(tx->punt_bell, "", 1);	/* never blocks; a full pipe rings already */
-
-		(void)n;
-	}
-	return FW_PUNT;
-}
-
-/* Card and host stack get from each other what is not ours, as it came. Forwarding never waits for either. */
-static enum fw_fate
-pass(const struct burst *b, const struct held *h)
+enum fw_fate
+transmit_pass(const struct burst *b, const struct held *h)
 {
 	uint32_t to = plan_ports(b->plan)[h->in_port].passes_to;
 	struct fw_frame *frame = h->frame;
@@ -262,29 +115,6 @@ tap(const struct burst *b, unsigned i)
 		b->stats->work.tap_lost++;
 }
 
-/* How many copies there are of a datagram of this rule. */
-static inline unsigned
-copies_of(const struct burst *b, const struct fw_plan_rule *rule)
-{
-	const struct fw_plan_special *special = special_of(b, rule);
-
-	return special == NULL ? rule->n_targets : special->n_choices;
-}
-
-/* Everything leaves by one port: is there room for so many copies? */
-static inline bool
-must_stop(const struct burst *b, unsigned wanted)
-{
-	if (b->only == NULL || likely(b->only->room - b->only->n_out >= wanted))
-		return false;
-	/* More than there can ever be: the rest is tx_full, unless the card is quick. */
-	if (wanted >= b->only->queue->slots)
-		wanted = b->only->queue->slots - 1;
-	if (wanted > FW_OUT)
-		wanted = FW_OUT;
-	return egress_room(b->only, wanted) < wanted && !b->only->queue->failed;
-}
-
 /* ---- the common case ---- */
 
 /* A datagram of ours is its exporter's, or, where no rule wants it, that of all others together. */
@@ -308,7 +138,7 @@ count_special(const struct burst *b, const struct fw_plan_special *special, uint
 		stats_count(&b->rule_counts[plan_counters(b->plan)[special->first_counter + k]], len);
 }
 
-/* IPv4 without tags to a collector of IPv4 that is there: most of what send_copy() asks, in one go. */
+/* IPv4 without tags to a collector of IPv4 that is there: most of what copy_send() asks, in one go. */
 static inline bool
 is_common(const struct fw_packet *p, const struct fw_plan_target *t, const struct fw_egress *e, uint64_t neighbour)
 {
@@ -400,7 +230,7 @@ forward_plain_copies(const struct burst *b, struct run *run, unsigned i, const s
 }
 
 /*
- * IPv4, no tags, and the buffer may move: all that forward_to_each() and send_copy() look at, asked in one go. False:
+ * IPv4, no tags, and the buffer may move: all that forward_to_each() and copy_send() look at, asked in one go. False:
  * something is otherwise; nothing was done, and they find out what.
  */
 static inline bool
@@ -483,9 +313,9 @@ forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, 
 	return forward_to_each(b, i, rule, special, d);
 }
 
-/* Where a frame ends. There is room for its copies. d: as above. */
-static enum fw_fate
-deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
+/* There is room for its copies. */
+enum fw_fate
+transmit_deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
 {
 	const struct fw_packet *p = &b->packets[i];
 
@@ -498,114 +328,13 @@ deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagr
 		if (unlikely(b->plan->tap_every != 0 && d == NULL))
 			tap(b, i);
 	} else if (fate == FW_PUNT) {
-		return punt(b->tx, b->in, &b->frames[i]);
+		return punt_frame(b->tx, b->in->port, &b->frames[i]);
 	} else if (fate == FW_PASS) {
 		const struct held h = held_of(b, i);
 
-		return pass(b, &h);
+		return transmit_pass(b, &h);
 	}
 	return fate;
-}
-
-/* ---- fragments ---- */
-
-/* A later fragment gets what the first one of its datagram got, and from the same places. */
-static enum fw_fate
-follow(const struct burst *b, const struct fw_datagram *d, struct held *h)
-{
-	uint32_t len = h->frame->len;
-	enum fw_fate fate = d->end;
-
-	if (d->exporter != FW_NONE)
-		stats_count(&b->exporter_counts[d->exporter], len);
-	else if (fate == FW_PASS)
-		fate = pass(b, h);
-	for (uint32_t k = 0; k < d->n_counters; k++)
-		stats_count(&b->rule_counts[d->counters[k]], len);
-	for (uint32_t k = 0; k < d->n_copies; k++) {
-		const struct fw_fragment_copy *copy = &d->copies[k];
-		enum fw_fate copy_fate = copy->fate;
-
-		if (copy_fate == FW_FORWARD || copy_fate == FW_WAIT) {
-			uint64_t neighbour = __atomic_load_n(&b->neighbours[copy->target.neighbour], __ATOMIC_RELAXED);
-
-			copy_fate = reach(h->packet, b->tx->egress[copy->target.egress], neighbour);
-			if (copy_fate == FW_FORWARD)
-				copy_fate = send_or_wait(b, h, &copy->target, &copy->option, neighbour, k + 1 == d->n_copies);
-		}
-		count_copy(&b->collectors[copy->target.collector], copy_fate, len);
-		fate = k == 0 ? copy_fate : merge(fate, copy_fate);
-	}
-	let_go(b, h, fate);
-	return fate;
-}
-
-static void
-count_frame(struct fw_frame_ledger *ledger, enum fw_fate fate)
-{
-	if (fate < FW_DROP_CAUSES)
-		ledger->drops[fate]++;
-	else
-		*(fate == FW_PASS ? &ledger->passed : fate == FW_WAIT ? &ledger->pending : &ledger->forwarded) += 1;
-}
-
-/* What came before its first fragment, and waited for it. */
-static void
-forward_those_before(const struct burst *b, struct fw_datagram *d)
-{
-	uint32_t number;
-
-	while ((number = fragments_take(&b->tx->fragments, d)) != FW_NONE) {
-		struct fw_waiting_frame *f = waiting_frame(&b->tx->waiting, number);
-		struct held h = { &f->frame, &f->packet, f->in_port, NULL, number };
-
-		b->stats->frames.pending--;
-		count_frame(&b->stats->frames, follow(b, d, &h));
-	}
-}
-
-/* False: there is no room for it, and for those that wait for it. */
-static bool
-transmit_first_fragment(const struct burst *b, unsigned i, enum fw_fate fate, unsigned *ended)
-{
-	struct fw_fragments *fragments = &b->tx->fragments;
-	uint64_t now = clock_of(&b->tx->clock, &b->frames[i]);
-	struct fw_datagram *d;
-
-	fragments_expire(fragments, b->stats, now);
-	d = fragments_find(fragments, &b->frames[i], &b->packets[i]);
-	if ((fate == FW_FORWARD || fate == FW_SUSPECT) &&
-	    must_stop(b, copies_of(b, &b->rules[b->packets[i].rule]) * (1 + (d == NULL ? 0 : d->n_waiting))))
-		return false;
-	d = fragments_begin(fragments, b->stats, &b->frames[i], &b->packets[i], now);
-	d->exporter = fate == FW_PASS ? FW_NONE : b->packets[i].exporter;
-	d->end = deal_with(b, i, fate, d);
-	d->is_decided = true;
-	ended[d->end]++;
-	forward_those_before(b, d);
-	return true;
-}
-
-/* False: as above. */
-static bool
-transmit_later_fragment(const struct burst *b, unsigned i, unsigned *ended)
-{
-	struct fw_fragments *fragments = &b->tx->fragments;
-	uint64_t now = clock_of(&b->tx->clock, &b->frames[i]);
-	struct held h = held_of(b, i);
-	const struct fw_datagram *d;
-
-	fragments_expire(fragments, b->stats, now);
-	d = fragments_find(fragments, h.frame, h.packet);
-	if (d == NULL || !d->is_decided) {
-		/* One that waits is counted as pending there. */
-		ended[FW_DROP_FRAGMENT_LOST] += !fragments_wait(fragments, b->stats, h.in_port, h.frame, h.packet, now);
-		return true;
-	}
-	if (must_stop(b, d->n_copies))
-		return false;
-	ended[follow(b, d, &h)]++;
-	return true;
 }
 
 /* One frame out of the common case. False: there is no room for it now. */
@@ -619,9 +348,9 @@ transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 			return transmit_later_fragment(b, i, ended);
 		return transmit_first_fragment(b, i, p->fate & ~FIRST_FRAGMENT, ended);
 	}
-	if ((p->fate == FW_FORWARD || p->fate == FW_SUSPECT) && must_stop(b, copies_of(b, &b->rules[p->rule])))
+	if ((p->fate == FW_FORWARD || p->fate == FW_SUSPECT) && must_stop(b, p, copies_of(b, &b->rules[p->rule])))
 		return false;
-	ended[deal_with(b, i, p->fate, NULL)]++;
+	ended[transmit_deal_with(b, i, p->fate, NULL)]++;
 	return true;
 }
 

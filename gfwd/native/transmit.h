@@ -5,32 +5,7 @@
 #ifndef GFWD_TRANSMIT_H
 #define GFWD_TRANSMIT_H
 
-#include "clock.h"
-#include "egress.h"
-#include "fragment.h"
-#include "match.h"
-#include "neigh.h"
-#include "ring.h"
-#include "stats.h"
-#include "unknown.h"
-
-struct fw_transmitter {
-	const uint64_t *neighbours;	/* the core's slots */
-	uint64_t *collector_paces;	/* the core's, by counter slot: see pace.h */
-	struct fw_matcher *matcher;	/* what is known of exporters */
-	struct fw_unknowns *unknown;	/* the worker's */
-	struct fw_egress *egress[FW_PORTS_MAX];	/* by port number; NULL: this worker has no TX queue there */
-	uint32_t n_ports;
-	struct fw_waiting waiting;
-	struct fw_fragments fragments;
-	struct fw_ring punt;
-	int punt_bell;			/* a byte is written here when the punt ring is no longer empty */
-	struct fw_ring tap;
-	uint32_t tap_turn;
-	uint32_t *turns;		/* of groups that take turns, by number */
-	uint64_t chance;		/* state of sample_takes() */
-	struct fw_clock clock;
-};
+#include "transmitter.h"
 
 /* A new plan is in force: what is looked up once a plan is not looked up once a packet. */
 void fw_transmit_take_up(struct fw_transmitter *, const struct fw_plan *);

@@ -50,7 +50,9 @@ send_waiting(struct fw_transmitter *tx, struct fw_stats *stats, uint32_t slot)
 		enum fw_fate fate = FW_DROP_NEIGHBOUR_FAILED;
 
 		if (state == FW_NEIGH_READY) {
-			if (egress_room(e, 1) == 0 && !e->queue->failed)
+			unsigned wanted = egress_frames_at_most(e, &f->packet);
+
+			if (egress_room(e, wanted) < wanted && !e->queue->failed)
 				break;
 			fate = egress_send(e, f->in_port, &f->frame, &f->packet, &copy->target, &copy->option, neighbour, false,
 			    &stats->work);

@@ -291,6 +291,7 @@ worker_add_tx(struct fw_worker *w, struct fw_queue *q)
 		return false;
 	q->taken = true;
 	e->queue = q;
+	e->ident = w->tx.first_ident;
 	w->tx.egress[q->port] = e;
 	if (w->tx.n_ports <= q->port)
 		w->tx.n_ports = q->port + 1;
@@ -333,6 +334,7 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->tx.collector_paces = collector_paces;
 	w->tx.matcher = &w->matcher;
 	w->tx.chance = limits->seeds[0] | 1;
+	w->tx.first_ident = (uint32_t)limits->seeds[1];
 	w->tx.turns = calloc(limits->collectors, sizeof *w->tx.turns);
 	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
 	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||

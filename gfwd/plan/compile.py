@@ -52,7 +52,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "options": _packed("16s2sBBIIBB2s8s", "plan_option", targets.options()),
         "specials": _integers(targets.specials, 6),
         "choices": _integers(targets.choices, 4),
-        "others": (b"", 0),
+        "others": _integers(targets.others(), 1),
         "senders": _packed("QQQ", "plan_sender", _senders(blueprint)),
         "members": _integers(targets.members, 1),
         "counters": _integers(targets.counters, 1),

@@ -58,6 +58,7 @@ class Targets:
         self.counters = array("I")
         self._blueprint = blueprint
         self._options: list[tuple[object, ...]] = []  # struct fw_plan_option
+        self._others = array("I")  # by target
         self._ttls: list[int] = []  # of the same; 0: one less
         self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
         self._choice_of: dict[tuple[Receiver, Family | None], _Choice] = {}
@@ -82,6 +83,10 @@ class Targets:
         """One for each target; none where no target has any."""
         return self._options if any(option != _NO_OPTION for option in self._options) else []
 
+    def others(self) -> "array[int]":
+        """For each target the same collector's in the other family; none where no target has any."""
+        return self._others if any(other != core.NONE for other in self._others) else array("I")
+
     # ---- plain rules ----
 
     def _span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
@@ -95,12 +100,15 @@ class Targets:
     def _new_span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
         copies = sharings_of(receivers, self._blueprint.down)
         getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
-        if len(getters) < len(copies) or any(map(_has_options, getters)):
+        if len(getters) < len(copies) or any(map(self._has_options, getters)):
             return _NO_SPAN
-        first = len(self.entries)
-        for getter in getters:
-            self._add(getter, family)
-        return first, len(getters)
+        return self._add(getters, family), len(getters)
+
+    def _has_options(self, getter: Getter) -> bool:
+        """Whether copies are not just sent."""
+        options = getter.collector.options
+        has_tags = any(hop.tags is not None for hop in self._routes[getter.collector].hops)
+        return has_tags or (options is not None and options._replace(check=None) != NO_OPTIONS)
 
     # ---- special ones ----
 
@@ -154,22 +162,43 @@ class Targets:
     def _number(self, getter: Getter, family: Family | None) -> int:
         key = getter, family
         if key not in self._numbers:
-            self._numbers[key] = self._add(getter, family)
+            self._numbers[key] = self._add([getter], family)
         return self._numbers[key]
 
     # ---- targets ----
 
-    def _add(self, getter: Getter, family: Family | None) -> int:
+    def _add(self, getters: Sequence[Getter], family: Family | None) -> int:
+        """Targets one behind the other; returns the first. Behind the last, those in the other family."""
+        first = len(self.entries)
+        hops = [self._hops(getter, family) for getter in getters]
+        for getter, (hop, _) in zip(getters, hops, strict=True):
+            self._add_one(getter.collector, hop)
+        for target, (getter, (_, other)) in enumerate(zip(getters, hops, strict=True), first):
+            if other is not None:
+                self._others[target] = self._add_one(getter.collector, other)
+        return first
+
+    def _hops(self, getter: Getter, family: Family | None) -> tuple[Hop | None, Hop | None]:
+        """Where a collector gets its datagrams, and where those of the other family, if that is another place.
+
+        Nowhere where it is down. Datagrams of one family are all that there are, where the rules name it.
+        """
+        if not getter.is_there:
+            return None, None
+        route = self._routes[getter.collector]
+        if (getter.collector.options or NO_OPTIONS).own_source:
+            route = route._replace(hops=tuple(hop for hop in route.hops if self._own_source(hop) is not None))
+        hop = route.hop_for(family)
+        if hop is None or family is not None:
+            return hop, None
+        other = route.hop_for(6 if hop.address.family == 4 else 4)
+        return hop, None if other == hop else other
+
+    def _add_one(self, collector: Collector, hop: Hop | None) -> int:
         """A collector that is down has the target of one without an address."""
-        collector = getter.collector
         route = self._routes[collector]
-        hop = route.hop_for(family) if getter.is_there else None
         options = collector.options or NO_OPTIONS
-        source = None
-        if hop is not None and options.own_source:
-            source = self._own_source(hop)
-            if source is None:
-                hop = None
+        source = self._own_source(hop) if hop is not None and options.own_source else None
         port = (collector.port or 0).to_bytes(2, "big")
         if hop is None:
             self.entries.append((b"", 0, port, 0, 0, 0, route.counter))
@@ -177,6 +206,7 @@ class Targets:
             self.egresses.add(hop.egress)
             family, value = hop.address
             self.entries.append((_bytes(family, value), family, port, 0, hop.neighbour, hop.egress, route.counter))
+        self._others.append(core.NONE)
         tags = None if hop is None else hop.tags
         limit_ns = 0 if options.limit is None else max(1, _NS // options.limit)
         self._ttls.append(options.ttl or 0)
@@ -203,9 +233,3 @@ class Targets:
 
 def _bytes(family: Family, value: int) -> bytes:
     return value.to_bytes(ADDRESS_BITS[family] // 8, "big")
-
-
-def _has_options(getter: Getter) -> bool:
-    """Whether copies are not just sent."""
-    options = getter.collector.options
-    return options is not None and options._replace(check=None) != NO_OPTIONS

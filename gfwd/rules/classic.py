@@ -185,5 +185,5 @@ def never_sent(source: Prefix, receivers: Iterable[Receiver]) -> str | None:
     wanted, unwanted = ("IPv4", "IPv6") if source.family == 4 else ("IPv6", "IPv4")
     return (
         f"the source is {wanted} and every collector {unwanted}, so no datagram could ever be sent: "
-        f"write an {wanted} collector, or a name"
+        f'write an {wanted} collector, a name, or one that has source = "own" in gfwd.toml'
     )

@@ -156,8 +156,8 @@ class _Forest:
 
 # ---- what comes of a datagram ----
 
-Place = tuple[str, int, bool, str]
-"""Where a copy goes: host, port (0: the datagram's own), whether a name's IPv4 address goes before, and how it goes."""
+Place = tuple[str, int, str]
+"""Where a copy goes: host, port (0: the datagram's own), and how it goes."""
 
 Copies = tuple[tuple[str, tuple[Place, ...]], ...]
 """All copies, sorted: how one of several places is chosen ("": there is but one), and the places."""
@@ -212,14 +212,12 @@ def _copies(outcome: Outcome | None, family: Family) -> Copies:
     """Where copies of a datagram of this family go. One that none can leave for goes where one without a rule goes."""
     if not outcome:
         return ()
-    # Under rules for any source, a name that has addresses of both families has its IPv4 one (docs/packets.md).
-    prefers_other = family == 6 and all(rule.source is None for rule in outcome)
 
     def place(collector: Collector) -> Place:
         how = (collector.options or Options())._replace(check=None)  # which changes nothing, as long as it is there
         backups = tuple(one.place() for one in how.backup)
         text = "" if how == Options() else repr((how._replace(backup=()), backups))
-        return collector.host, collector.port or 0, prefers_other and collector.address is None, text
+        return collector.host, collector.port or 0, text
 
     copies: list[tuple[str, tuple[Place, ...]]] = []
     for receiver in receivers_of(outcome):
@@ -237,12 +235,12 @@ def _alike(one: Copies, other: Copies) -> Ports:
     """The ports at which both go to the same places: all, or some that one set names, and the other lets be."""
     if one == other:
         return ALL_PORTS
-    named = {port for _, places in one + other for _, port, _, _ in places if port}
+    named = {port for _, places in one + other for _, port, _ in places if port}
     return merge_ports((port, port) for port in named if _sent(one, port) == _sent(other, port))
 
 
 def _sent(copies: Copies, port: int) -> Copies:
     def filled_in(places: tuple[Place, ...]) -> tuple[Place, ...]:
-        return tuple(sorted((host, own or port, prefers_other, how) for host, own, prefers_other, how in places))
+        return tuple(sorted((host, own or port, how) for host, own, how in places))
 
     return tuple(sorted((balance, filled_in(places)) for balance, places in copies))

@@ -129,8 +129,11 @@ class Collector(NamedTuple):
     options: Options | None = None
 
     def can_get(self, family: Family) -> bool:
-        """Whether it can get datagrams of this family. A name may turn out to have an address of either."""
-        return self.address is None or self.address.family == family
+        """Whether it can get datagrams of this family. A name may turn out to have an address of either, and
+        what leaves with gfwd's own source address is translated.
+        """
+        is_own = self.options is not None and self.options.own_source
+        return self.address is None or is_own or self.address.family == family
 
     def place(self) -> str:
         """Host and port, as rules write them."""
@@ -207,7 +210,9 @@ class Rule(NamedTuple):
         return each_collector(self.receivers)
 
     def can_send(self) -> bool:
-        """False where source and collectors are of different families, so that no copy could ever leave."""
+        """False where source and collectors are of different families, and the source is kept, so that no copy could
+        ever leave.
+        """
         return self.source is None or bool(self.collectors_for(self.source.family))
 
     def collectors_for(self, family: Family) -> tuple[Collector, ...]:

@@ -130,7 +130,7 @@ def _receivers(model: _Model, family: Family) -> Iterator[Receiver]:
 
 
 def _can_get(receiver: Receiver, family: Family) -> bool:
-    return any(one.address is None or one.address.family == family for one in each_collector((receiver,)))
+    return any(one.can_get(family) for one in each_collector((receiver,)))
 
 
 def _host(address: Address) -> Prefix:

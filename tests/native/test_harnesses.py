@@ -69,6 +69,10 @@ def test_checksums_are_those_of_the_rfcs(harness: Built) -> None:
     harness("checksums")()
 
 
+def test_parts_make_the_datagram_again(harness: Built) -> None:
+    harness("translate")()
+
+
 def test_rings_lose_nothing_between_threads(harness: Built) -> None:
     harness("rings")()
 

@@ -20,7 +20,7 @@ from gfwd.rules import classic
 from gfwd.rules.model import Address, Options, Prefix
 from tests.cores import Rig, balances, mac, plan_of_rules, with_options
 from tests.frames import datagram
-from tests.oracle.twin import ipv4_header_checksum
+from tests.oracle.sums import ipv4_header_checksum
 
 SECOND = 1_000_000_000
 HOP = 150_000  # ns from one forwarder to the next

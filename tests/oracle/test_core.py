@@ -28,7 +28,7 @@ from tests.cores import STATES, Compiled, Rig, plan_of, with_buffers
 from tests.fragments import Stream
 from tests.frames import BITS, World, random_frame, random_rules, random_world
 from tests.options import copies_at_most, drawn, each_target, with_options
-from tests.oracle import twin
+from tests.oracle import sums, twin
 from tests.oracle.memory import SECOND
 from tests.oracle.twin import Datagram, Fragment, Outcome, Output, Parsed, Receiver, Twin, TwinRule, TwinTarget
 
@@ -67,6 +67,10 @@ def test_drawn_worlds_reach_every_place() -> None:
     assert {place for place, n in reached.items() if n} - places == set(DROP_CAUSES) - beyond
 
 
+Punted = tuple[int, int, bytes, int]
+"""Port, time, frame, and the MTU that it is too long for; 0: it is not that."""
+
+
 # -- One world --------------------------------------------------------------------------------------------------------
 
 
@@ -96,8 +100,15 @@ class Comparison:
         self.again = rng.choice((0, 0, 0.1, 0.4))
         self.is_slow = self.again == 0 and all(len(egresses(world)) <= 1 for world in self.worlds)
         # Ports that always have room are the twin's. Where all leaves by one, a short ring makes the core wait instead.
-        most = max(copies_at_most(world.rules.rules) for world in self.worlds)
-        slots = rng.choice([n for n in (8, 64, 256, SLOTS) if n > most]) if self.is_slow else SLOTS
+        most = max(copies_at_most(world.rules.rules) * frames_at_most(world) for world in self.worlds)
+        self.is_slow &= most < SLOTS // 4
+        slots = (
+            rng.choice([n for n in (8, 64, 256, SLOTS) if n > most])
+            if self.is_slow
+            else SLOTS
+            if most < SLOTS // 4
+            else 4 * SLOTS
+        )
         self.fit = (slots - 1) // most  # so many frames have room for all their copies
         self.batch = min(BATCH, slots - 1 if self.is_slow else self.fit)
         self.pieces, self.in_pieces = Stream(rng), rng.choice((0, 0.02, 0.3))
@@ -111,9 +122,9 @@ class Comparison:
         self.habits: dict[int, tuple[int, int, int]] = {}
         self.tap_turn = 0
         self.outputs: list[list[bytes]] = [[] for _ in self.ports]
-        self.punted: list[tuple[int, int, bytes]] = []  # these two by the twin, the next two by the core
+        self.punted: list[Punted] = []  # these two by the twin, the next two by the core
         self.tapped: list[Tap] = []
-        self.got_punted: list[tuple[int, int, bytes]] = []
+        self.got_punted: list[Punted] = []
         self.got_tapped: list[Tap] = []
         self.rules: Counter[int] = Counter()  # datagrams by rule number, and bytes
         self.rule_bytes: Counter[int] = Counter()
@@ -221,7 +232,7 @@ class Comparison:
         busy = self.rig.worker.step() > 0
         for it in self.rig.punted():
             assert (it.rule, it.generation) == (NONE, 0), self.name
-            self.got_punted.append((it.port, it.time, it.frame))
+            self.got_punted.append((it.port, it.time, it.frame, it.mtu))
         for it in self.rig.tapped():
             assert it.generation == self.generation, self.name
             rules = None if it.rule == NONE else self.compiled.outcomes[it.rule]
@@ -252,7 +263,8 @@ class Comparison:
     def _expect(self, outcome: Outcome, frame: bytes, ingress: int) -> None:
         self._leave(outcome.outputs)
         if outcome.place == twin.PUNTED:
-            self.punted.append((ingress, self.now, frame))
+            self.punted.append((ingress, self.now, frame, 0))
+        self.punted += ((ingress, self.now, its.beginning, its.mtu) for its in outcome.too_big)
         if outcome.datagram is not None:
             self._count_all(outcome, outcome.datagram)
             if isinstance(outcome.datagram, Datagram) and outcome.datagram.fragment is None:
@@ -315,6 +327,7 @@ class Comparison:
         work = self.core.work()
         assert work.swapped + work.copied == total(copies).sent, self.name
         assert work.swapped == self.moved, self.name
+        assert work.fragments_made == self.twin.fragments_made, self.name
         assert (work.tapped, work.tap_lost) == (self.taps, 0), self.name
         return got.received
 
@@ -372,11 +385,18 @@ class Comparison:
 
 
 def narrowed(rng: Random, world: World) -> World:
-    """The world, now and then with an MTU that many frames come close to."""
-    if rng.random() < 0.7:
+    """The world, now and then with an MTU that many frames come close to, or are much longer than."""
+    if rng.random() < 0.6:
         return world
-    ports = [replace(port, mtu=rng.choice((0, rng.randint(60, 140)))) for port in world.config.ports]
+    mtus = (0, rng.randint(60, 140), rng.randint(68, 100), rng.choice((1260, 1261, 1280, rng.randint(200, 1400))))
+    ports = [replace(port, mtu=rng.choice(mtus)) for port in world.config.ports]
     return replace(world, config=replace(world.config, ports=ports))
+
+
+def frames_at_most(world: World) -> int:
+    """Of one copy."""
+    mtu = min((port.mtu for port in world.config.ports if port.mtu), default=65_535)
+    return min(64, FRAME_BYTES // max(8, (mtu - 60) // 8 * 8) + 1)
 
 
 def egresses(world: World) -> set[int]:
@@ -411,7 +431,7 @@ def sent_again(rng: Random, datagram: Datagram) -> bytes:
     elif change < 0.3:
         frame[ip_at + (15 if datagram.family == 4 else 23)] ^= 1  # another exporter says the same
     if datagram.family == 4:
-        checksum = twin.ipv4_header_checksum(bytes(frame[ip_at:udp_at]))
+        checksum = sums.ipv4_header_checksum(bytes(frame[ip_at:udp_at]))
         frame[ip_at + 10 : ip_at + 12] = checksum.to_bytes(2, "big")
     return bytes(frame)
 

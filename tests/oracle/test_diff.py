@@ -164,9 +164,7 @@ def arrives(rule: Drawn | None, family: int, port: int, world: int) -> list[tupl
         return []
     sent = []
     for collector in dict.fromkeys(rule.collectors):
-        families = collector.families(world)
-        wanted = rule.source[0] if rule.source else 4
-        if (wanted if wanted in families else families[0]) == family:
+        if family in collector.families(world):
             sent.append((collector.host, collector.port or port))
     return sorted(sent)
 

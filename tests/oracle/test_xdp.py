@@ -34,7 +34,7 @@ from tests.cores import STATES, mac, plan_from, plan_of
 from tests.e2e.live import Wire, cable, host, require
 from tests.fragments import Stream, split
 from tests.frames import DESTINATION_OPTIONS, FRAGMENT, GFWD_MAC, HOP_BY_HOP, ROUTING, World, random_frame, random_world
-from tests.oracle import twin
+from tests.oracle import sums, twin
 from tests.oracle.twin import Datagram, Twin
 
 SANITIZED = "GFWD_CORE" in os.environ
@@ -203,11 +203,11 @@ class Look(NamedTuple):
 def _look(frame: bytes) -> Look:
     """Raises IndexError where headers are cut."""
     ip_at = 14
-    while twin.u16(frame, ip_at - 2) in twin.VLAN_TYPES:
+    while sums.u16(frame, ip_at - 2) in twin.VLAN_TYPES:
         ip_at += 4
     if frame[ip_at] >> 4 == 4:
-        payload = twin.u16(frame, ip_at + 2) - 4 * (frame[ip_at] & 15)
-        field, key = twin.u16(frame, ip_at + 6), frame[ip_at + 4 : ip_at + 6] + frame[ip_at + 12 : ip_at + 20]
+        payload = sums.u16(frame, ip_at + 2) - 4 * (frame[ip_at] & 15)
+        field, key = sums.u16(frame, ip_at + 6), frame[ip_at + 4 : ip_at + 6] + frame[ip_at + 12 : ip_at + 20]
         is_later, more = field & 0x1FFF != 0, field & 0x2000 != 0
         return Look(more and not is_later, is_later, frame[ip_at + 9] == 17, key, payload >= 4, 0)
     header, at, extensions = frame[ip_at + 6], ip_at + 40, 0
@@ -217,11 +217,11 @@ def _look(frame: bytes) -> Look:
         if at + 8 > len(frame):
             raise IndexError
         if header == FRAGMENT:
-            field, key = twin.u16(frame, at + 2), frame[at + 4 : at + 8] + frame[ip_at + 8 : ip_at + 40]
+            field, key = sums.u16(frame, at + 2), frame[at + 4 : at + 8] + frame[ip_at + 8 : ip_at + 40]
             is_later = field >> 3 != 0
             is_first = field & 1 != 0 and not is_later
         header, at, extensions = frame[at], at + (8 if header == FRAGMENT else 8 + 8 * frame[at + 1]), extensions + 1
-    shows_port = ip_at + 40 + twin.u16(frame, ip_at + 4) - at >= 4
+    shows_port = ip_at + 40 + sums.u16(frame, ip_at + 4) - at >= 4
     return Look(is_first, is_later, header == 17, key, shows_port, extensions)
 
 

@@ -17,7 +17,16 @@ from typing import Literal
 
 from tests.oracle.choice import Chance, share_of, winners
 from tests.oracle.fragments import Fragments, Key
+from tests.oracle.leaving import Change, Packet
 from tests.oracle.memory import Memory, Pace
+from tests.oracle.sums import (
+    ipv4_header_checksum,
+    number,
+    ones_complement_sum,
+    put_u16,
+    u16,
+    updated_udp_checksum,
+)
 
 Prefix = tuple[int, int, int]
 """Family (4 or 6), the network's address as a number, prefix length in bits."""
@@ -53,6 +62,7 @@ class TwinTarget:
     own_source: bool = False  # copies leave with gfwd's own source address, …
     source_port: int | None = None  # … with this source port, …
     ttl: int | None = None  # … with this TTL
+    tags: Sequence[tuple[int, int]] | None = None  # … with these VLAN tags
     sample: int = 1  # one in so many leaves
     limit: int | None = None  # so many a second leave
     backups: tuple[TwinTarget, ...] = ()
@@ -105,6 +115,7 @@ class TwinPort:
     buffer: int = 0  # the longest frame that fits; 0: no limit
     has_host_stack: bool = True
     punts_closed: bool = False
+    punts_too_big: bool = False
     out_only: bool = False  # nothing that comes in here is ours
     own: Sequence[tuple[int, int]] = ()  # gfwd's own addresses there: family and address
 
@@ -199,6 +210,14 @@ Parsed = Datagram | Fragment | str
 
 
 @dataclass(frozen=True)
+class TooBig:
+    """What Python is told of a frame that could not leave: how it begins, and how long its packet could have been."""
+
+    beginning: bytes
+    mtu: int
+
+
+@dataclass(frozen=True)
 class Output:
     """A frame that left."""
 
@@ -224,7 +243,8 @@ class Outcome:
     datagram: Datagram | Fragment | None = None  # where it is ours and sound
     rules: tuple[TwinRule, ...] = ()  # that it met, best first
     counted: bool = False  # whether it counts for them
-    last: TwinTarget | None = None  # of those that copies went to
+    last: TwinTarget | None = None  # of those that copies went to, where its copy may leave as it lies
+    too_big: tuple[TooBig, ...] = ()
     sent_to: tuple[tuple[TwinTarget, _Hop | None], ...] = ()  # by copies: who was to get them, and where
     before: tuple[Outcome, ...] = ()  # of a first fragment: what became of those that had waited for it
 
@@ -290,7 +310,7 @@ class _Flight:
 
 @dataclass(frozen=True)
 class _Hop:
-    """Which of its addresses a collector gets copies at, and which source address they have; None: their own."""
+    """Which of its addresses a collector gets a copy at, and which source address it has; None: its own."""
 
     family: int
     address: int
@@ -337,6 +357,9 @@ class Twin:
         self._paces: dict[tuple[int, int], Pace | None] = {}  # of exporters; None: it found no room in the table
         self._pace_of_rest = Pace()
         self._collector_paces: dict[int, Pace] = {}
+        self._idents: Counter[int] = Counter()  # of packets that gfwd makes itself: how many have left by each port
+        self._first_ident = seeds[1]
+        self.fragments_made = 0
 
     def forward(self, frame: bytes, ingress: int = 0, now: int = 0) -> Outcome:
         """Do with one frame what docs/packets.md says, and enter it into the ledger. now: ns."""
@@ -406,13 +429,20 @@ class Twin:
         for copy, (target, hop) in zip(first.copies, first.sent_to, strict=True):
             place = copy.place
             if place in (SENT, PENDING):
-                place = self._reach(fragment, target)
+                place = self._reach(fragment, target, hop)
             if place == SENT:
                 place = self._send_or_wait(fragment, target, hop, flight, outputs)
             copies.append(Copy(target.collector, place))
-        last = first.sent_to[-1][0]
         place = flight.place or copies[0].place
+        last = self._last(fragment, first.sent_to)
         return Outcome(place, tuple(outputs), tuple(copies), fragment, first.rules, counted=True, last=last)
+
+    def _last(
+        self, datagram: Datagram | Fragment, sent_to: Sequence[tuple[TwinTarget, _Hop | None]]
+    ) -> TwinTarget | None:
+        """The last of those that copies went to, where its copy may leave as it lies."""
+        target, hop = sent_to[-1]
+        return target if hop is not None and self._leaves_as_it_lies(datagram, target, hop) else None
 
     def _match(self, datagram: Datagram, now: int) -> Outcome:
         """Match's steps by their numbers."""
@@ -473,18 +503,29 @@ class Twin:
         flight = _Flight(sent=0, waiting=0)
         outputs: list[Output] = []
         copies: list[Copy] = []
+        too_big: list[TooBig] = []
         receivers = receivers_of(rules)
-        family = next((rule.source[0] for rule in rules if rule.source is not None), None)
         targets = each_collector_once(self._choose(receiver, datagram) for receiver in receivers)
-        sent_to = tuple((target, self._hop(target, family)) for target in targets)
+        sent_to = tuple((target, self._hop(target, datagram.family)) for target in targets)
         for target, hop in sent_to:
             place = self._admit(datagram, target, hop, now)
+            if place == TOO_BIG and hop is not None and self.config.ports[datagram.ingress].punts_too_big:
+                more = 20 if (datagram.family, hop.family) == (6, 4) else 0
+                too_big.append(TooBig(datagram.frame[:1280], self.config.ports[target.egress].mtu + more))
             if place == SENT:
                 place = self._send_or_wait(datagram, target, hop, flight, outputs)
             copies.append(Copy(target.collector, place))
-        place = flight.place or copies[0].place
-        last = targets[-1]
-        return Outcome(place, tuple(outputs), tuple(copies), datagram, rules, True, last, sent_to)
+        return Outcome(
+            flight.place or copies[0].place,
+            tuple(outputs),
+            tuple(copies),
+            datagram,
+            rules,
+            counted=True,
+            last=self._last(datagram, sent_to),
+            too_big=tuple(too_big),
+            sent_to=sent_to,
+        )
 
     def _choose(self, receiver: Receiver, datagram: Datagram) -> TwinTarget:
         """The collector that gets the receiver's copy."""
@@ -502,17 +543,18 @@ class Twin:
             member = members[winners(tuple(one.place for one in members))[part]]
         return stand_in(member) or member
 
-    def _hop(self, target: TwinTarget, family: int | None) -> _Hop | None:
-        """Where a copy goes; None: nowhere. family: that the rules name."""
+    def _hop(self, target: TwinTarget, family: int) -> _Hop | None:
+        """Where a copy of a datagram of this family goes; None: nowhere."""
         if target.is_down or target.family is None or target.address is None:
             return None
-        its_family, address = target.family, target.address
-        if family == 6 and target.other is not None:
-            its_family, address = 6, target.other
-        own = self._own(target, its_family)
-        if target.own_source and own is None:
-            return None
-        return _Hop(its_family, address, own if target.own_source else None)
+        hops = [_Hop(target.family, target.address, None)]
+        if target.other is not None:
+            hops.append(_Hop(6, target.other, None))
+        if target.own_source:
+            hops = [replace(hop, source=self._own(target, hop.family)) for hop in hops]
+            hops = [hop for hop in hops if hop.source is not None]
+        of_its_family = [hop for hop in hops if hop.family == family]
+        return next(iter(of_its_family + hops), None)
 
     def _own(self, target: TwinTarget, family: int | None) -> int | None:
         """gfwd's own address of that family where the target's copies leave."""
@@ -522,9 +564,9 @@ class Twin:
         """Transmit's steps 1 to 6: "sent" when nothing stands in the copy's way."""
         if hop is None:  # 1
             return NO_COLLECTOR
-        if hop.family != datagram.family:  # 2
+        if hop.family != datagram.family and not target.own_source:  # 2
             return FAMILY_MISMATCH
-        place = self._reach(datagram, target)
+        place = self._reach(datagram, target, hop)
         if place != SENT:
             return place
         if target.sample > 1 and not self._chance.takes(target.sample) and not has_template(datagram.payload):  # 5
@@ -532,10 +574,10 @@ class Twin:
         pace = self._collector_paces.setdefault(target.collector, Pace())
         return SENT if pace.allows(target.limit, now) else COLLECTOR_LIMIT  # 6
 
-    def _reach(self, datagram: Datagram | Fragment, target: TwinTarget) -> str:
+    def _reach(self, datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop | None) -> str:
         """Steps 3 and 4."""
-        mtu = self.config.ports[target.egress].mtu
-        if mtu and datagram.ip_length > mtu:
+        assert hop is not None
+        if packet_of(datagram).cannot_leave(change_of(datagram, target, hop), self.config.ports[target.egress].mtu):
             return TOO_BIG
         return NEIGHBOUR_FAILED if self._neighbour(target)[0] == "failed" else SENT
 
@@ -564,15 +606,37 @@ class Twin:
     def _send(
         self, datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop | None, mac: bytes, outputs: list[Output]
     ) -> str:
-        """Step 8: the frame must fit as it came in, and as it leaves. The ports here always have room."""
+        """Transmit's steps 8 and 9. The ports here always have room."""
         assert hop is not None
-        frame = rewrite(datagram, target, hop, mac, self.config)
-        buffer = self.config.ports[target.egress].buffer
-        if buffer and max(len(datagram.frame), len(frame)) > buffer:
+        egress = self.config.ports[target.egress]
+        if self._leaves_as_it_lies(datagram, target, hop):
+            frames = [rewrite(datagram, target, hop, mac, self.config)]
+            longest = max(len(datagram.frame), len(frames[0]))
+        else:
+            packet, change = packet_of(datagram), change_of(datagram, target, hop)
+            ident = (self._first_ident + self._idents[target.egress]) % (1 << 32)
+            packets = packet.leaves_as(change, egress.mtu, ident)
+            # Its MTU may be another one since it began to wait.
+            if packets is None or packet.cannot_leave(change, egress.mtu):
+                return TOO_BIG
+            head = ethernet(datagram, target, mac, egress, 0x0800 if hop.family == 4 else 0x86DD)
+            frames = [head + one for one in packets]
+            longest = max(map(len, frames))
+            if not egress.buffer or longest <= egress.buffer:
+                if packet.lacks_checksum(change):
+                    return BAD_CHECKSUM
+                self._idents[target.egress] += packet.takes_ident(change, packets)
+                self.fragments_made += len(frames) if len(frames) > 1 else 0
+        if egress.buffer and longest > egress.buffer:
             return TOO_BIG
-        outputs.append(Output(target.egress, frame))
+        outputs += (Output(target.egress, frame) for frame in frames)
         self.ledger.sent_bytes[target.collector] += len(datagram.frame)
         return SENT
+
+    def _leaves_as_it_lies(self, datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop) -> bool:
+        """Whether it leaves in one packet of its own family."""
+        mtu = self.config.ports[target.egress].mtu
+        return hop.family == datagram.family and not (mtu and datagram.ip_length > mtu)
 
     def _neighbour(self, target: TwinTarget) -> tuple[str, bytes]:
         return self._neighbours.get(target.next_hop, (target.state, target.mac))
@@ -869,9 +933,7 @@ def rewrite(datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop, mac: b
     if isinstance(datagram, Datagram):  # a later fragment has no UDP header
         rewrite_udp(packet, before, datagram.udp_at - ip_at, addresses, target)
     egress = config.ports[target.egress]
-    keeps = target.egress == datagram.ingress or egress.keep_tags
-    tags = frame[12 : ip_at - 2] if keeps else b"".join(put_tag(*tag) for tag in egress.tags)
-    return mac + egress.mac + tags + frame[ip_at - 2 : ip_at] + bytes(packet)
+    return ethernet(datagram, target, mac, egress, u16(frame, ip_at - 2)) + bytes(packet)
 
 
 def rewrite_udp(packet: bytearray, before: bytes, udp: int, addresses: slice, target: TwinTarget) -> None:
@@ -888,61 +950,33 @@ def rewrite_udp(packet: bytearray, before: bytes, udp: int, addresses: slice, ta
         put_u16(packet, udp + 6, updated_udp_checksum(old, *covered))
 
 
-def ipv4_header_checksum(header: bytes) -> int:
-    """RFC 791: the complement of the one's complement sum of the header, its checksum field taken as zero.
-
-    The core updates the field by RFC 1624's equation 3 instead, HC' = ~(~HC + ~m + m'), and must come to the same
-    number: parse let only correct headers through, so ~HC and the sum of the other words are equal modulo 65535, and
-    so are ~HC' and the sum of the new words. Both ~HC' and that sum are folded from something that is not 0 (each
-    holds the word with the protocol, 17, in it), so both lie in 1 … 0xffff, where no two numbers are equal modulo
-    65535. Hence neither ever gives 0xffff as checksum, not even where the incoming one was 0xffff, the other spelling
-    of 0.
-    """
-    return 0xFFFF - ones_complement_sum(header[:10] + bytes(2) + header[12:])
+def ethernet(datagram: Datagram | Fragment, target: TwinTarget, mac: bytes, egress: TwinPort, ethertype: int) -> bytes:
+    """The Ethernet header of a frame that leaves."""
+    if egress.keep_tags or (target.tags is None and target.egress == datagram.ingress):
+        tags = datagram.frame[12 : datagram.ip_at - 2]
+    else:
+        tags = b"".join(put_tag(*tag) for tag in (egress.tags if target.tags is None else target.tags))
+    return mac + egress.mac + tags + ethertype.to_bytes(2, "big")
 
 
-def updated_udp_checksum(old: int, before: bytes, after: bytes) -> int:
-    """The checksum (not 0) after the words `before` under it became `after`.
-
-    One's complement addition of 16-bit words is addition modulo 65535, where 0x0000 and 0xffff are two spellings of
-    one number, and complement is negation. So RFC 1624's equation 3, HC' = ~(~HC + ~m + m'), says HC' ≡ HC + m - m',
-    whichever words are left in or out of the sum because they stayed the same; and as UDP reserves the spelling 0 for
-    "none" (RFC 768), the result is the one such number in 1 … 0xffff. The core's folding ends at 0 or 0xffff in the
-    last case, according to how many words it summed; it sends 0 as 0xffff, so it comes to the same spelling.
-
-    A correct checksum is -(sum of all words), spelled in 1 … 0xffff. It becomes -(sum) + m - m', which is minus the
-    sum of the new words in the same spelling: correct again, bit for bit what the exporter would have computed. A
-    checksum that was wrong by d stays wrong by d.
-    """
-    return (old - 1 + sum(words(before)) - sum(words(after))) % 65535 + 1
+def packet_of(datagram: Datagram | Fragment) -> Packet:
+    """The IP packet, without what stands behind it in the frame."""
+    its = datagram
+    udp_at = its.udp_at - its.ip_at if isinstance(its, Datagram) else None
+    return Packet(its.frame[its.ip_at : its.ip_at + its.ip_length], udp_at)
 
 
-def ones_complement_sum(data: bytes) -> int:
-    """The 16-bit words of data, added with the carry brought round (RFC 1071)."""
-    total = sum(words(data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-def words(data: bytes) -> list[int]:
-    """The big-endian 16-bit words of data, whose length is even."""
-    return [u16(data, at) for at in range(0, len(data), 2)]
-
-
-def u16(data: bytes, at: int) -> int:
-    """The big-endian 16-bit number at an offset."""
-    return data[at] << 8 | data[at + 1]
-
-
-def number(data: bytes, at: int, size: int) -> int:
-    """The big-endian number of some bytes at an offset."""
-    return int.from_bytes(data[at : at + size], "big")
-
-
-def put_u16(data: bytearray, at: int, value: int) -> None:
-    """Store a big-endian 16-bit number."""
-    data[at : at + 2] = value.to_bytes(2, "big")
+def change_of(datagram: Datagram | Fragment, target: TwinTarget, hop: _Hop) -> Change:
+    """How it leaves."""
+    return Change(
+        family=hop.family,
+        source=datagram.source if hop.source is None else hop.source,
+        destination=hop.address,
+        source_port=target.source_port,
+        port=target.port,
+        ttl=datagram.ttl - 1 if target.ttl is None else target.ttl,
+        is_own=hop.source is not None,
+    )
 
 
 def put_tag(kind: int, tci: int) -> bytes:

@@ -18,7 +18,7 @@ from gfwd.rules import classic
 from gfwd.rules.model import Address
 from tests import captures, frames
 from tests.captures import Capture, Frame
-from tests.oracle import twin
+from tests.oracle import sums, twin
 from tests.oracle.twin import Datagram, Twin, TwinConfig, TwinPort, TwinRule, TwinTarget
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -175,7 +175,7 @@ def sound_datagram(frame: bytes) -> Datagram | None:
 
 
 def segment_of(its: Datagram) -> bytes:
-    return its.frame[its.udp_at : its.udp_at + twin.u16(its.frame, its.udp_at + 4)]
+    return its.frame[its.udp_at : its.udp_at + sums.u16(its.frame, its.udp_at + 4)]
 
 
 def has_right_checksum(its: Datagram) -> bool:

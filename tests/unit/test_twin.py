@@ -23,7 +23,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 
 from tests import captures, frames
 from tests.frames import chain, datagram, ethernet, fragment_header, ipv4, ipv6, options_header, routing_header, udp
-from tests.oracle import twin
+from tests.oracle import sums, twin
 from tests.oracle.twin import Datagram, Receiver, Twin, TwinConfig, TwinGroup, TwinPort, TwinRule, TwinTarget
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,12 @@ def rebuilt(frame: bytes) -> bytes:
     return bytes(packet)
 
 
+def is_fragment(frame: bytes) -> bool:
+    """IPv4: scapy would take its part of the datagram for a whole one."""
+    packet = Ether(frame)
+    return IP in packet and (bool(packet[IP].flags.MF) or packet[IP].frag > 0)
+
+
 # -- The builders -----------------------------------------------------------------------------------------------------
 
 
@@ -130,7 +136,7 @@ def test_scapy_reads_what_was_asked_for(plain_udp: None) -> None:
 
 @given(st.binary(max_size=64))
 def test_checksum_is_that_of_rfc_1071(data: bytes) -> None:
-    assert frames.checksum(data) == 0xFFFF - twin.ones_complement_sum(data + bytes(len(data) % 2))
+    assert frames.checksum(data) == 0xFFFF - sums.ones_complement_sum(data + bytes(len(data) % 2))
 
 
 # -- Random draws -----------------------------------------------------------------------------------------------------
@@ -157,7 +163,7 @@ def test_random_frames_reach_every_place() -> None:
     places = "forwarded passed punted pending short bad_checksum ttl_expired fragment_lost no_rule family_mismatch"
     places += " no_collector too_big neighbour_failed neighbour_pending_full loop"
     assert sorted(reached) == sorted(places.split())
-    assert reached["forwarded"] > reached.total() / 4
+    assert reached["forwarded"] > reached.total() / 5
 
 
 def read_rules(text: str) -> Iterator[tuple[twin.Prefix | None, set[int] | None, list[str], str | None]]:
@@ -452,7 +458,7 @@ def test_scapy_computes_the_same_for_random_datagrams(plain_udp: None) -> None:
         for frame in sent:
             outputs = core.forward(frame).outputs
             if outputs and rebuilt(frame) == frame:
-                assert all(rebuilt(out.frame) == out.frame for out in outputs)
+                assert all(rebuilt(out.frame) == out.frame for out in outputs if not is_fragment(out.frame))
                 seen += 1
     assert seen > 500
 
@@ -474,7 +480,7 @@ def test_updated_checksum_is_that_of_equation_3(old: int, change: list[tuple[int
     before, after = [m for m, _ in change], [m for _, m in change]
     packed = [struct.pack(f">{len(words)}H", *words) for words in (before, after)]
     expected = eq3(old, before, after)
-    assert twin.updated_udp_checksum(old, *packed) == expected
+    assert sums.updated_udp_checksum(old, *packed) == expected
     changed = [(m, n) for m, n in change if m != n]  # whether equal words are summed makes no difference
     assert eq3(old, [m for m, _ in changed], [n for _, n in changed]) == expected
 
@@ -548,7 +554,10 @@ def test_where_copies_end(targets: tuple[TwinTarget, ...], place: str, copies: l
 def test_mtu_is_of_the_packet_and_buffer_of_the_frame() -> None:
     frame = SOUND4 + bytes(100)  # an IP packet of 31 bytes
     assert Twin([rule(TO_A)], one_armed(mtu=31)).forward(frame).place == "forwarded"
-    assert Twin([rule(TO_A)], one_armed(mtu=30)).forward(frame).place == "too_big"
+    assert Twin([rule(TO_A)], one_armed(mtu=30)).forward(frame).place == "forwarded"  # in fragments
+    whole = ethernet(ipv4(SEGMENT4, EXPORTER4, OWN4, fragment=0x4000), 0x0800)
+    assert Twin([rule(TO_A)], one_armed(mtu=len(whole) - 14)).forward(whole).place == "forwarded"
+    assert Twin([rule(TO_A)], one_armed(mtu=len(whole) - 15)).forward(whole).place == "too_big"
     assert Twin([rule(TO_A)], one_armed(buffer=145)).forward(frame).place == "forwarded"
     assert Twin([rule(TO_A)], one_armed(buffer=144)).forward(frame).place == "too_big"
     assert Twin([rule(TO_SIX)], one_armed(mtu=51)).forward(SOUND6).place == "forwarded"
@@ -836,7 +845,7 @@ def test_payloads_of_public_captures_come_through_unchanged() -> None:
             for out in core.forward(frame).outputs:
                 parsed = twin.parse(out.frame, config, 0)
                 assert isinstance(parsed, Datagram)
-                length = twin.u16(out.frame, parsed.udp_at + 4) - 8
+                length = sums.u16(out.frame, parsed.udp_at + 4) - 8
                 payload = out.frame[parsed.udp_at + 8 : parsed.udp_at + 8 + length]
                 digest.update(struct.pack(">I", length) + payload)
         if not core.ledger.frames["bad_checksum"]:  # one was captured before its header checksum was computed

@@ -41,7 +41,7 @@ def copy(
     ("source", "host", "answer", "address", "drop"),
     [
         ("*", HOST4, (FOUR, SIX), FOUR, None),
-        ("*", HOST6, (FOUR, SIX), FOUR, "family_mismatch"),  # docs/packets.md: IPv4 for any source
+        ("*", HOST6, (FOUR, SIX), SIX, None),  # docs/packets.md: that of the datagram's own family
         ("::/0", HOST6, (FOUR, SIX), SIX, None),
         ("*", HOST6, (SIX,), SIX, None),
         ("0.0.0.0/0", HOST4, (SIX,), SIX, "family_mismatch"),

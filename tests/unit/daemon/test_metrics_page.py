@@ -42,7 +42,7 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
     )
     report = Report(
         ledger=ledger,
-        work=Work(*range(1, 10)),
+        work=Work(*range(1, 11)),
         ports=(
             PortReport("xdp:eth0", "native", 1, 1, 20, 30, 2, 1, 0, None),
             PortReport("netmap:ix0", "netmap", 1, 1, None, None, None, None, None, "the interface is gone"),
@@ -134,6 +134,7 @@ def test_values():
     work = [
         "copies_swapped_total",
         "copies_copied_total",
+        "fragments_made_frames_total",
         "match_cache_hits_total",
         "match_lookups_total",
         "tap_datagrams_total",
@@ -142,7 +143,7 @@ def test_values():
         "inject_lost_frames_total",
         "plans_taken_total",
     ]
-    assert [value(its, f"gfwd_{name}") for name in work] == list(range(1, 10))
+    assert [value(its, f"gfwd_{name}") for name in work] == list(range(1, 11))
 
 
 def rules_shown(rules: tuple[RuleCount, ...], most: int | None) -> dict[str, float]:

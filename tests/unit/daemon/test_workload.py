@@ -50,6 +50,8 @@ def test_what_options_add():
     assert plain == parse(text, "bench")
     options = {name: {one.options for one in ruleset(text, name).collectors()} for name in OPTIONS}
     assert options["own"] == {Options(own_source=True)}
+    assert options["translated"] == {Options(own_source=True)}
+    assert {one.address.family for one in ruleset(text, "translated").collectors() if one.address} == {6}
     assert options["ttl"] == {Options(ttl=64)}
     assert options["sample"] == {Options(sample=2)}
     assert options["limit"] == {Options(limit=1_000_000_000)}

@@ -104,7 +104,7 @@ def test_spellings_of_one_line(line: str) -> None:
                     1,
                     14,
                     "the source is IPv4 and every collector IPv6, so no datagram could ever be sent: "
-                    "write an IPv4 collector, or a name",
+                    'write an IPv4 collector, a name, or one that has source = "own" in gfwd.toml',
                 )
             ],
         ),
@@ -121,7 +121,7 @@ def test_spellings_of_one_line(line: str) -> None:
                     1,
                     17,
                     "the source is IPv6 and every collector IPv4, so no datagram could ever be sent: "
-                    "write an IPv6 collector, or a name",
+                    'write an IPv6 collector, a name, or one that has source = "own" in gfwd.toml',
                 ),
                 (1, 36, '"a": a priority is a capital letter: write A'),
             ],
