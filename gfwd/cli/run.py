@@ -54,6 +54,7 @@ def _text(report: Any) -> str:
         (port.name, port.mode, port.ours, port.lost, port.unread, port.unsent, port.passed) for port in report.ports
     ]
     neighbours = [(entry.address, entry.port, entry.mac or "", entry.state) for entry in report.neighbours]
+    answers = [(one.port, one.kind, one.result, one.n) for one in report.answers]
     health = [
         (one.collector, one.check, one.state, time_text(one.seconds), one.result, one.instead or "")
         for one in report.health
@@ -64,6 +65,7 @@ def _text(report: Any) -> str:
         + (f"; {report.work.fragments_made:,} fragments were made" if report.work.fragments_made else ""),
         table_text(("port", "mode", "for gfwd", "lost", "unread", "unsent", "passed on"), ports),
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
+        table_text(("answers by", "to", "were", "how many"), answers) if answers else "",
         table_text(("checked", "by", "is", "for", "last try", "copies go to"), health) if health else "",
     ]
     return "\n\n".join(filter(None, parts))

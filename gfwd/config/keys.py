@@ -15,7 +15,7 @@ from gfwd.config.collector_keys import collectors_field, groups_field
 from gfwd.config.collectors import NOTHING_KNOWN, Known
 from gfwd.config.exporter_keys import exporter_keys
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
-from gfwd.config.model import USUAL_SIZES, Listeners, LogSetting, Sizes
+from gfwd.config.model import USUAL_SIZES, IcmpSetting, Listeners, LogSetting, Sizes
 from gfwd.config.rule_keys import APPLY, rule_keys
 from gfwd.rules.fields import parse_prefix, quote
 
@@ -24,6 +24,7 @@ FRAGMENTS_MOST: Final = 1 << 16
 """What the core's tables can hold."""
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
+_ECHO_MOST: Final = 10_000  # more than that, and neighbours would have to wait
 _METRICS_RULES_MOST: Final = 10_000  # a page of some megabytes
 
 
@@ -112,6 +113,28 @@ class _Log(Group):
     @post_load
     def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
         return loaded if partial else LogSetting(**loaded)
+
+
+class _Icmp(Group):
+    echo = Number(
+        0,
+        _ECHO_MOST,
+        example="100",
+        says="So many replies to echo requests a second on each port without a host stack; 0: none. Default: 100.",
+    )
+    port_unreachable = Switch(
+        example="true",
+        says="Whether who sends to a port that nobody listens on is told so, on ports without a host stack."
+        " Default: false.",
+    )
+    too_big = Switch(
+        example="true",
+        says="Whether exporters are told that a datagram was too big to leave, and what would not be. Default: false.",
+    )
+
+    @post_load
+    def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
+        return loaded if partial else IcmpSetting(**loaded)
 
 
 class _Listeners(Group):
@@ -203,6 +226,17 @@ class _Whole(Group):
         Text(values.address, example='"192.0.2.254"'),
         example='[gateways] with "198.51.100.0/24" = "192.0.2.254"',
         says="The gateway before collectors of a prefix. Default: as the host's routes say.",
+    )
+    rarp = Named(
+        Text(values.mac, values.mac_text, example='"02:00:00:00:00:0b"'),
+        Text(values.ipv4, example='"192.0.2.11"'),
+        example='[rarp] with "02:00:00:00:00:0b" = "192.0.2.11"',
+        says="The IPv4 address of each station that asks for its own by RARP, on ports without a host stack.",
+    )
+    icmp = Table(
+        _Icmp(),
+        example="[icmp] with too_big = true",
+        says="What gfwd says by ICMP. Default: replies to echo requests, on ports without a host stack.",
     )
     limits = Table(
         _limits(),

@@ -43,16 +43,31 @@ class Listeners:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpSetting:
+    """What gfwd says by ICMP. echo: replies to echo requests, so many a second on each port without a host stack.
+    port_unreachable: there, to whom sends to a port that nobody listens on. too_big: to exporters, wherever they are.
+    """
+
+    echo: int = 100
+    port_unreachable: bool = False
+    too_big: bool = False
+
+
+USUAL_ICMP: Final = IcmpSetting()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What to forward, from where to where, and by how many workers.
 
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
-    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. sizes: of the core's
-    tables. cpus: one for each worker, or none. collectors, groups: those that have a
-    name; in the rules, each stands instead of its name. control: the path of the control socket; None: there is none.
-    watch: whether a change of a file is taken without being told. lines: of the file, in which those with a name stand;
-    what it means does not hang on them. has_tables: the rules are [[rule]] tables of it.
+    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. rarp: IPv4 addresses of
+    stations that ask for their own, by MAC. sizes: of the core's tables. cpus: one for each worker, or none.
+    collectors, groups: those that have a name; in the rules, each stands instead of its name. control: the path of the
+    control socket; None: there is none. watch: whether a change of a file is taken without being told. lines: of the
+    file, in which those with a name stand; what it means does not hang on them. has_tables: the rules are [[rule]]
+    tables of it.
     """
 
     path: str
@@ -63,6 +78,8 @@ class Config:
     listen: Ports | None = None
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     gateways: Mapping[Prefix, Address] = field(default_factory=dict)
+    rarp: Mapping[bytes, Address] = field(default_factory=dict)
+    icmp: IcmpSetting = USUAL_ICMP
     sizes: Sizes = USUAL_SIZES
     workers: int = 1
     cpus: tuple[int, ...] = ()

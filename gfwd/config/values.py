@@ -150,6 +150,14 @@ def address(text: str) -> Address:
     return Address(4 if found.version == 4 else 6, int(found))
 
 
+def ipv4(text: str) -> Address:
+    """An IPv4 address."""
+    found = address(text)
+    if found.family != 4:
+        raise NotOfItsKind(f"{text!r} is no IPv4 address; right would be 192.0.2.1")
+    return found
+
+
 def mac(text: str) -> bytes:
     """A neighbour's MAC address: six octets."""
     if not _MAC.fullmatch(text):

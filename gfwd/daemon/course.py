@@ -1,12 +1,14 @@
 """What a core is to do: what the operator has set, and all that comes of it as things are now."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gfwd.config.model import USUAL_ICMP, IcmpSetting
 from gfwd.daemon.accounts import Assignment
 from gfwd.daemon.neighbours import Asker
+from gfwd.daemon.wire import WireAsker
 from gfwd.plan.blueprint import Hop
-from gfwd.rules.model import Address, Collector, Ports, Prefix, RuleSet
+from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Ports, Prefix, RuleSet
 from gfwd.rules.space import RuleSpace
 
 
@@ -15,7 +17,7 @@ class Setting:
     """What is to be forwarded where.
 
     own: destination addresses that are ours. addresses: those of each collector. macs: of neighbours that are not to be
-    asked for. gateways: before prefixes that collectors are in.
+    asked for. gateways: before prefixes that collectors are in. icmp: what is said by it. rarp: addresses of stations.
     """
 
     rules: RuleSet
@@ -24,6 +26,8 @@ class Setting:
     addresses: Mapping[Collector, tuple[Address, ...]]
     macs: Mapping[Address, bytes]
     gateways: Mapping[Prefix, Address]
+    icmp: IcmpSetting = USUAL_ICMP
+    rarp: Mapping[bytes, Address] = field(default_factory=dict)
 
     def destinations(self) -> dict[Address, list[Collector]]:
         """Each address of a collector, and the collectors that have it."""
@@ -50,6 +54,15 @@ class Course:
     down: frozenset[Collector]
     senders: Mapping[int, tuple[Address, ...]]
     askers: Mapping[int, Asker]
+
+    def wires(self) -> list[WireAsker]:
+        """The ports without a host stack."""
+        return [asker for asker in self.askers.values() if isinstance(asker, WireAsker)]
+
+    def own(self) -> tuple[Prefix, ...]:
+        """All destination addresses that are ours: those that neighbours answer to, too."""
+        link_locals = (Prefix(6, wire.link_local.value, ADDRESS_BITS[6]) for wire in self.wires())
+        return tuple(dict.fromkeys((*self.setting.own, *link_locals)))
 
     def without_sender(self) -> list[tuple[Collector, Address, int]]:
         """Collectors that are to get gfwd's own source address where it has none; their address, the port's number."""

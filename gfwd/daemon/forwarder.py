@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gfwd.config.model import IcmpSetting
 from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts
 from gfwd.daemon.course import Course, Setting
@@ -16,17 +17,19 @@ from gfwd.daemon.health import Health, Way
 from gfwd.daemon.links import Links
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
-from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours, WireAsker
+from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours
 from gfwd.daemon.ports import Port
 from gfwd.daemon.probe.prober import Prober
+from gfwd.daemon.punts import Punts
 from gfwd.daemon.report import HealthReport, NeighbourReport, Report, WayReport, port_report
 from gfwd.daemon.ways import Ways, no_way_by
+from gfwd.daemon.wire import WireAsker
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import InterfaceAddress, Kernel, RoutesChanged
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import Address, Collector, Family, Prefix, ports_text
+from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Family, Prefix, ports_text
 from gfwd.rules.space import RuleSpace
 
 _ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
@@ -59,6 +62,7 @@ class Forwarder:
         self._to_follow: float | None = None  # … and when they are to be looked at again
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
         self._neighbours = Neighbours(self._set_neighbour, self._say)
+        self._punts = Punts(ports, self._neighbours, self._say)
         self._health = Health(prober, self._ways_of, self._say)
 
     # ---- the plan ----
@@ -153,15 +157,15 @@ class Forwarder:
                 collector: Route(slot_of(collector), tuple(filter(None, map(course.found.get, addresses))))
                 for collector, addresses in course.setting.addresses.items()
             },
-            ports=self._plan_ports(course.senders),
+            ports=self._plan_ports(course.senders, course.setting.icmp),
             counters=course.assignment.rule_slots(),
-            own=course.setting.own,
+            own=course.own(),
             listen=course.setting.listen,
             exporters=course.setting.rules.exporters,
             down=course.down,
         )
 
-    def _plan_ports(self, senders: Mapping[int, tuple[Address, ...]]) -> tuple[PlanPort, ...]:
+    def _plan_ports(self, senders: Mapping[int, tuple[Address, ...]], icmp: IcmpSetting) -> tuple[PlanPort, ...]:
         """By the core's numbers: ports, and the host stacks behind them."""
         found: dict[int, PlanPort] = {}
         for port in self._ports:
@@ -171,6 +175,8 @@ class Forwarder:
                 mac=link.mac,
                 mtu=link.mtu,
                 punts=punts,
+                punts_closed=punts and icmp.port_unreachable,
+                punts_too_big=port.is_in and icmp.too_big,
                 passes_to=port.host,
                 out_only=not port.is_in,
                 own=senders.get(port.number, ()),
@@ -237,7 +243,7 @@ class Forwarder:
 
     def _want_neighbours(self, course: Course) -> None:
         now = time.monotonic()
-        self._neighbours.follow_wires(asker for asker in course.askers.values() if isinstance(asker, WireAsker))
+        self._punts.follow(course.wires(), course.setting.own, course.setting.icmp, course.setting.rarp, now)
         for (number, address), slot in self._ways.slots.items():
             if address not in course.setting.macs:
                 self._neighbours.want(slot, str(self._by_number[number]), address, course.askers[number], now)
@@ -252,13 +258,24 @@ class Forwarder:
     def _asker(self, port: Port, own: Sequence[Prefix]) -> Asker:
         if port.has_neighbours:
             return KernelAsker(self._kernel, port.link.index)
-        given = [InterfaceAddress(Address(one.family, one.value), 32) for one in own if one.size == 1]
+        given = [
+            InterfaceAddress(Address(one.family, one.value), ADDRESS_BITS[one.family]) for one in own if one.size == 1
+        ]
+        if not port.is_bare:
+            alone = self._of_no_kernel(given) if port.is_in else []
+            given = [*self._kernel.addresses(port.link.index), *alone]
         return WireAsker(
             inject=self._workers[0].inject,
             port=port.number,
             mac=port.link.mac,
-            addresses=given if port.is_bare else self._kernel.addresses(port.link.index),
+            addresses=given,
         )
+
+    def _of_no_kernel(self, given: Sequence[InterfaceAddress]) -> list[InterfaceAddress]:
+        """Own addresses that gfwd alone has: nobody else would answer for them."""
+        routed = [port.link.index for port in self._ports if not port.is_bare]
+        theirs = {its.address for index in routed for its in self._kernel.addresses(index)}
+        return [its for its in given if its.address not in theirs]
 
     def _set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         self._told[slot] = mac, state
@@ -288,7 +305,13 @@ class Forwarder:
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called next (time.monotonic()); None: not before something comes."""
-        deadlines = (self._neighbours.deadline(), self._to_follow, self._ways.deadline(), self._health.deadline())
+        deadlines = (
+            self._neighbours.deadline(),
+            self._punts.deadline(),
+            self._to_follow,
+            self._ways.deadline(),
+            self._health.deadline(),
+        )
         return min((when for when in deadlines if when is not None), default=None)
 
     def advance(self) -> None:
@@ -318,8 +341,9 @@ class Forwarder:
             self._neighbours.kernel_changed(change, now)
         for worker in self._workers:
             for record in worker.punted():
-                self._neighbours.punted(record, now)
+                self._punts.punted(record, now)
         self._neighbours.advance(now)
+        self._punts.advance(now)
         try:
             self._follow_health(now)
         except GfwdError as error:
@@ -347,6 +371,7 @@ class Forwarder:
                 if slot in used
             ),
             self.health(),
+            tuple(self._punts.counts()),
         )
 
     def health(self) -> tuple[HealthReport, ...]:

@@ -1,50 +1,44 @@
 """Neighbours: from the next hops that the plan wants to the MACs that the core has.
 
 Each slot has a machine (l2/neighbour.py) that says when to ask and what to tell. Whom to ask depends on the port:
-where it has a host stack, the kernel keeps the table, and we ask it and listen to its news; where it has none, we speak
-ARP on the wire ourselves, and answer for our own addresses there.
+where it has a host stack, the kernel keeps the table, and we ask it and listen to its news; where it has none, we ask
+and listen on the wire ourselves (wire.py).
 """
 
 import heapq
+import math
 import random as system_random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
+from gfwd.daemon.place import Place
+from gfwd.daemon.wire import WireAsker
 from gfwd.errors import GfwdError
-from gfwd.l2 import arp
-from gfwd.l2.errors import FrameError
 from gfwd.l2.kernel import (
     Change,
     EntryState,
-    InterfaceAddress,
     Kernel,
     LinkChange,
     NeighbourChange,
     Reread,
-    sender,
 )
 from gfwd.l2.neighbour import Action, Ask, Neighbour, State, Tell, Timing
-from gfwd.native.core import NeighbourState, Record
+from gfwd.l2.pace import Turns
+from gfwd.l2.statement import Statement
+from gfwd.native.core import NeighbourState
 from gfwd.rules.model import Address, Family
-
-WIRE_TIMING = Timing()
 
 _STATES = {
     State.PENDING: NeighbourState.PENDING,
     State.READY: NeighbourState.READY,
     State.FAILED: NeighbourState.FAILED,
 }
-_GROUP_BIT = 0x01  # of a MAC's first byte: it is no single host's (IEEE 802)
-
-
-class Place(NamedTuple):
-    """Where neighbours are looked for: behind an interface (its index), or behind one of the core's ports."""
-
-    kind: Literal["interface", "port"]
-    number: int
+_QUESTIONS_A_SECOND = 200  # of one place, after so many at once …
+_QUESTIONS_AT_ONCE = 50
+_CONTESTED_S = 60.0  # from one word on a neighbour whose address somebody else claims to the next
 
 
 class Asker(Protocol):
@@ -80,52 +74,13 @@ class KernelAsker:
         return self.kernel.ask(self.index, address)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireAsker:
-    """ARP on the wire behind a port of the core that has no host stack.
-
-    inject: sends a frame out of a port; False: not now (Worker.inject). mac: the port's. addresses: our own there.
-    tags: VLAN tags of what we ask, 0, 4 or 8 bytes.
-    """
-
-    inject: Callable[[int, bytes], bool]
-    port: int
-    mac: bytes
-    addresses: Sequence[InterfaceAddress]
-    tags: bytes = b""
-    timing: Timing = WIRE_TIMING
-
-    @property
-    def place(self) -> Place:
-        return Place("port", self.port)
-
-    def timing_of(self, address: Address) -> Timing:
-        return self.timing
-
-    def ask(self, address: Address, mac: bytes | None) -> NeighbourChange | None:
-        """A question that finds no room is lost like one on the wire. ARP knows IPv4 only: IPv6 has FAILED at once."""
-        own = sender(self.addresses, address)
-        if own is None or address.family != 4:
-            return NeighbourChange(self.port, address, None, EntryState.FAILED)
-        frame = arp.request(self.mac, own, address, to=mac or arp.BROADCAST, tags=self.tags)
-        self.inject(self.port, arp.build(frame))
-        return None
-
-    def owns(self, address: Address) -> bool:
-        """Whether the address is one of ours."""
-        return any(own.address == address for own in self.addresses)
-
-    def answer(self, asked: arp.Arp) -> None:
-        """Answer a request for an address of ours, whoever asks."""
-        self.inject(self.port, arp.build(arp.reply(asked, self.mac)))
-
-
 @dataclass(slots=True)
 class _Slot:
     """What a slot of the core stands for.
 
     port: its name in log lines. said: the last MAC that was named in one. is_silent: the last said that it is silent.
-    queued: the deadline that is in the heap for it.
+    queued: the deadline that is in the heap for it. claimed: another MAC that somebody has named since its own was
+    confirmed. contested: when that was last said.
     """
 
     machine: Neighbour
@@ -135,6 +90,8 @@ class _Slot:
     said: bytes | None = None
     is_silent: bool = False
     queued: float | None = None
+    claimed: bytes | None = None
+    contested: float = -math.inf
 
     def __str__(self) -> str:
         return f"neighbour {self.address} on {self.port}"
@@ -154,16 +111,12 @@ class Neighbours:
     ) -> None:
         self._set_neighbour = set_neighbour
         self._say = say
-        self._wires: dict[int, WireAsker] = {}
         self._random = random
         self._slots: dict[int, _Slot] = {}
         self._numbers: dict[tuple[Place, Address], int] = {}
         self._due: list[tuple[float, int]] = []  # heap of deadlines; those that have moved on are still in it
         self._troubles: dict[tuple[Place, Family], str] = {}  # why nobody can be asked there
-
-    def follow_wires(self, wires: Iterable[WireAsker]) -> None:
-        """The ports without a host stack, with the addresses that we have there now."""
-        self._wires = {wire.port: wire for wire in wires}
+        self._turns: dict[Place, Turns] = {}  # so that neighbours that go stale together are not asked for together
 
     # ---- what is wanted ----
 
@@ -174,7 +127,9 @@ class Neighbours:
             current.asker, current.port = asker, port
             return
         self.forget(slot)
-        self._slots[slot] = new = _Slot(Neighbour(asker.timing_of(address), self._random), address, asker, port)
+        turns = self._turns.setdefault(asker.place, Turns(_QUESTIONS_A_SECOND, _QUESTIONS_AT_ONCE))
+        machine = Neighbour(asker.timing_of(address), self._random, turns.turn)
+        self._slots[slot] = new = _Slot(machine, address, asker, port)
         self._numbers[asker.place, address] = slot
         self._do(slot, new, new.machine.wanted(now), now)
 
@@ -221,33 +176,43 @@ class Neighbours:
         elif isinstance(change, Reread):
             self._reread(change, now)
 
-    def punted(self, record: Record, now: float) -> None:
-        """A frame from the core. What is no ARP for us is let be."""
-        wire = self._wires.get(record.port)
-        if wire is None:
-            return
-        try:
-            frame = arp.parse(record.frame)
-        except FrameError:
-            return
-        if frame.sender_mac == wire.mac or frame.sender_mac[0] & _GROUP_BIT or not any(frame.sender_mac):
-            return
-        self._heard(wire, frame, now)
-        if frame.operation == arp.REQUEST and wire.owns(frame.target):
-            wire.answer(frame)
-
-    # ---- what follows ----
-
-    def _heard(self, wire: WireAsker, frame: arp.Arp, now: float) -> None:
-        slot = self._numbers.get((wire.place, frame.sender))
+    def heard(self, wire: WireAsker, said: Statement, now: float) -> None:
+        """On a wire without a host stack, somebody says where an address is."""
+        slot = self._numbers.get((wire.place, said.address))
         if slot is None:
             return
         its = self._slots[slot]
-        is_to_us = frame.operation == arp.REPLY and frame.destination == wire.mac and wire.owns(frame.target)
-        if is_to_us and its.machine.takes_answer(frame.sender_mac):
-            self._do(slot, its, its.machine.answered(frame.sender_mac, now), now)
+        machine = its.machine
+        mac = said.mac or (said.source if machine.state is State.PROBE else None)  # an answer to one may leave it out
+        if mac is None or mac == wire.mac:
+            return
+        is_to_us = said.asked_by in wire.own() and said.destination == wire.mac
+        if is_to_us and machine.takes_answer(mac, now):
+            if its.claimed not in (None, mac):
+                self._say_contested(its, mac, now)
+            its.claimed = None
+            self._do(slot, its, machine.answered(mac, now), now)
         else:
-            self._do(slot, its, its.machine.heard(frame.sender_mac, now), now)
+            its.claimed = mac if machine.mac not in (None, mac) else its.claimed
+            self._do(slot, its, machine.heard(mac, now), now)
+
+    # ---- what follows ----
+
+    def _say_contested(self, its: _Slot, mac: bytes, now: float) -> None:
+        """Somebody has claimed it, and the one that we knew is still there."""
+        if its.claimed is None or mac != its.said or now - its.contested < _CONTESTED_S:
+            return
+        its.contested = now
+        ours, other = mac.hex(":"), its.claimed.hex(":")
+        self._say(
+            events.NEIGHBOUR_CONTESTED(
+                f"{its}: warning: {other} says that it has this address, too; {ours} still answers, and is kept",
+                neighbour=str(its.address),
+                port=its.port,
+                mac=ours,
+                mac_claimed=other,
+            )
+        )
 
     def _entry(self, slot: int, entry: NeighbourChange, now: float) -> None:
         """An entry of the kernel's: its word on a new MAC is taken, and what is not confirmed is asked for."""

@@ -84,6 +84,18 @@ class HealthReport(NamedTuple):
     instead: str | None
 
 
+class AnswerReport(NamedTuple):
+    """What gfwd has sent of itself by a port, or has not, since the start.
+
+    kind: what it answers; result: sent, limited (too many of late), or lost (no room, or no way).
+    """
+
+    port: str
+    kind: str
+    result: str
+    n: int
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The ledgers, and what stands beside them."""
@@ -93,6 +105,7 @@ class Report:
     ports: tuple[PortReport, ...]
     neighbours: tuple[NeighbourReport, ...]
     health: tuple[HealthReport, ...] = ()
+    answers: tuple[AnswerReport, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As objects of JSON."""
@@ -101,5 +114,6 @@ class Report:
             "work": self.work._asdict(),
             "ports": {port.name: port._asdict() for port in self.ports},
             "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
+            "answers": [answer._asdict() for answer in self.answers],
             "health": {one.collector: one._asdict() for one in self.health},
         }

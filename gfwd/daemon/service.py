@@ -50,6 +50,8 @@ def setting_of(fresh: Fresh, own: tuple[Prefix, ...]) -> Setting:
         addresses=fresh.addresses,
         macs=config.macs,
         gateways=config.gateways,
+        icmp=config.icmp,
+        rarp=config.rarp,
     )
 
 

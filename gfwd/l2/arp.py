@@ -1,40 +1,45 @@
-"""ARP over Ethernet for IPv4 (RFC 826): the frames, and those that we send.
+"""ARP over Ethernet for IPv4 (RFC 826): the frames, and those that we send. RARP's are of the same make (rarp.py).
 
 VLAN tags are kept as they stand in the frame, none to two of them: a reply leaves with the tags of its request.
 """
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from construct import Bytes, Const, ConstructError, GreedyRange, Int8ub, Int16ub, Int32ub, OneOf, RawCopy, Struct
+from construct import Bytes, Const, ConstructError, Int8ub, Int16ub, Int32ub, OneOf, Struct
 
+from gfwd.l2 import ethernet
 from gfwd.l2.errors import FrameError
+from gfwd.l2.statement import Statement
 from gfwd.rules.model import Address
 
-BROADCAST: Final = b"\xff" * 6
+BROADCAST: Final = ethernet.BROADCAST
 REQUEST: Final = 1
 REPLY: Final = 2
 
 _NOBODY = bytes(6)  # the target MAC of a request: what is asked for
-_LEAST_BYTES = 60  # of an Ethernet frame, without its CRC
-_TAGS_MOST = 2
-_TAG_TYPES = (0x8100, 0x88A8, 0x9100)
+NOWHERE: Final = Address(4, 0)
+"""The sender of a probe, who has no address yet (RFC 5227 §1.1)."""
 
-_TAG = Struct("type" / OneOf(Int16ub, _TAG_TYPES), "control" / Int16ub)
-_FRAME = Struct(
-    "destination" / Bytes(6),
-    "source" / Bytes(6),
-    "tags" / RawCopy(GreedyRange(_TAG)),
-    Const(0x0806, Int16ub),  # EtherType
-    Const(1, Int16ub),  # ar$hrd: Ethernet
-    Const(0x0800, Int16ub),  # ar$pro: IPv4
-    Const(6, Int8ub),  # ar$hln
-    Const(4, Int8ub),  # ar$pln
-    "operation" / OneOf(Int16ub, (REQUEST, REPLY)),  # ar$op
-    "sender_mac" / Bytes(6),  # ar$sha
-    "sender" / Int32ub,  # ar$spa
-    "target_mac" / Bytes(6),  # ar$tha
-    "target" / Int32ub,  # ar$tpa
-)
+
+def layout(ethertype: int, operations: Collection[int]) -> Any:
+    """The construct of a whole frame."""
+    return Struct(
+        "header" / ethernet.HEADER,
+        Const(ethertype, Int16ub),
+        Const(1, Int16ub),  # ar$hrd: Ethernet
+        Const(0x0800, Int16ub),  # ar$pro: IPv4
+        Const(6, Int8ub),  # ar$hln
+        Const(4, Int8ub),  # ar$pln
+        "operation" / OneOf(Int16ub, operations),  # ar$op
+        "sender_mac" / Bytes(6),  # ar$sha
+        "sender" / Int32ub,  # ar$spa
+        "target_mac" / Bytes(6),  # ar$tha
+        "target" / Int32ub,  # ar$tpa
+    )
+
+
+_FRAME = layout(ethernet.ARP, (REQUEST, REPLY))
 
 
 class Arp(NamedTuple):
@@ -49,6 +54,16 @@ class Arp(NamedTuple):
     target: Address
     tags: bytes = b""
 
+    def statement(self) -> Statement | None:
+        """What its sender says of itself; None: nothing, as a probe does, whose sender has no address yet, and RARP."""
+        if self.sender == NOWHERE or self.operation not in (REQUEST, REPLY):
+            return None
+        # A gratuitous one is about its sender alone, whichever operation it names (RFC 5227 §3).
+        is_answer = self.operation == REPLY and self.target != self.sender
+        return Statement(
+            self.sender, self.sender_mac, self.destination, self.source, self.target if is_answer else None
+        )
+
 
 def parse(frame: bytes) -> Arp:
     """A frame's meaning; what follows behind it is padding. Raises FrameError on anything else, and on a cut frame."""
@@ -56,29 +71,35 @@ def parse(frame: bytes) -> Arp:
         found: Any = _FRAME.parse(frame)
     except ConstructError as error:
         raise FrameError("no whole ARP request or reply for IPv4 over Ethernet") from error
-    if len(found.tags.value) > _TAGS_MOST:
-        raise FrameError(f"more than {_TAGS_MOST} VLAN tags")
+    return from_layout(found)
+
+
+def build(arp: Arp) -> bytes:
+    """The frame, padded to the 60 bytes that Ethernet wants at least."""
+    frame: bytes = _FRAME.build(to_layout(arp))
+    return ethernet.padded(frame)
+
+
+def from_layout(found: Any) -> Arp:
+    """What was read by layout(). Raises FrameError where there are too many tags."""
+    header = found.header
+    ethernet.refuse_tags(header.tags.data)
     return Arp(
-        found.destination,
-        found.source,
+        header.destination,
+        header.source,
         found.operation,
         found.sender_mac,
         Address(4, found.sender),
         found.target_mac,
         Address(4, found.target),
-        found.tags.data,
+        header.tags.data,
     )
 
 
-def build(arp: Arp) -> bytes:
-    """The frame, padded to the 60 bytes that Ethernet wants at least."""
-    fields = arp._asdict() | {
-        "tags": {"data": arp.tags},
-        "sender": arp.sender.value,
-        "target": arp.target.value,
-    }
-    frame: bytes = _FRAME.build(fields)
-    return frame.ljust(_LEAST_BYTES, b"\0")
+def to_layout(arp: Arp) -> dict[str, Any]:
+    """What layout() builds from."""
+    header = {"destination": arp.destination, "source": arp.source, "tags": {"data": arp.tags}}
+    return arp._asdict() | {"header": header, "sender": arp.sender.value, "target": arp.target.value}
 
 
 def request(mac: bytes, sender: Address, target: Address, *, to: bytes = BROADCAST, tags: bytes = b"") -> Arp:
@@ -89,3 +110,13 @@ def request(mac: bytes, sender: Address, target: Address, *, to: bytes = BROADCA
 def reply(asked: Arp, mac: bytes) -> Arp:
     """The answer to a request: `mac` has the address. It goes to the sender that the request names, by its tags."""
     return Arp(asked.sender_mac, mac, REPLY, mac, asked.target, asked.sender_mac, asked.sender, asked.tags)
+
+
+def probe(mac: bytes, address: Address, tags: bytes = b"") -> Arp:
+    """Has anybody this address, which we mean to have? (RFC 5227 §2.1.1) It changes nobody's table."""
+    return request(mac, NOWHERE, address, tags=tags)
+
+
+def announcement(mac: bytes, address: Address, tags: bytes = b"") -> Arp:
+    """We have this address (RFC 5227 §2.3): a request for it, from itself."""
+    return request(mac, address, address, tags=tags)

@@ -7,6 +7,7 @@ ICMP alone, and has the checksum made and looked at by the host (RFC 3542 §3.1)
 import struct
 from typing import Final, NamedTuple
 
+from gfwd.l2.checksum import checksum
 from gfwd.l2.errors import FrameError
 from gfwd.rules.model import Family
 
@@ -25,7 +26,7 @@ class Echo(NamedTuple):
 def request(family: Family, echo: Echo) -> bytes:
     """What a raw socket of this family is to send."""
     message = _HEADER.pack(_REQUEST[family], 0, 0, *echo)
-    return message if family == 6 else _HEADER.pack(_REQUEST[family], 0, _checksum(message), *echo)
+    return message if family == 6 else _HEADER.pack(_REQUEST[family], 0, checksum(message), *echo)
 
 
 def reply(family: Family, data: bytes) -> Echo:
@@ -36,15 +37,6 @@ def reply(family: Family, data: bytes) -> Echo:
     kind, code, _, identifier, sequence = _HEADER.unpack_from(message)
     if (kind, code) != (_REPLY[family], 0):
         raise FrameError(f"ICMP type {kind}, code {code}, which is no echo reply")
-    if family == 4 and _checksum(message) != 0:
+    if family == 4 and checksum(message) != 0:
         raise FrameError("a wrong ICMP checksum")
     return Echo(identifier, sequence)
-
-
-def _checksum(message: bytes) -> int:
-    """RFC 1071; 0 over a message that has its own in it."""
-    padded = message + b"\0" * (len(message) % 2)
-    total: int = sum(struct.unpack(f">{len(padded) // 2}H", padded))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -4,13 +4,16 @@ The states are those of RFC 4861 §7.3.2, adapted to a forwarder, which always h
 
     EMPTY    nobody wants it
     PENDING  asked of everyone; no MAC yet, copies wait                         (INCOMPLETE)
-    READY    its MAC is known, and is confirmed before it would be stale        (REACHABLE)
+    READY    its MAC is known, and was confirmed not long ago                   (REACHABLE)
+    STALE    its MAC is used on; it is in doubt, and the question is not asked yet: others are first   (STALE, DELAY)
     PROBE    its MAC is used on, while the one that has it is asked to confirm  (PROBE)
     SEARCH   its MAC is used on, while everyone is asked: the one that had it said nothing
     FAILED   nobody answered; asked again now and then
 
 What nobody asked for creates nothing and changes nothing: it can only make us ask (RFC 1122 §2.3.2.1 wants entries that
-are out of date to go, and at most one question a second).
+are out of date to go, and at most one question a second). Somebody who says that the MAC is another makes us ask the
+one that we know: where it answers, all stays as it is, and only where it is silent everyone is asked. So a MAC that
+moves is followed after three questions, and one that is forged is not.
 """
 
 import math
@@ -24,6 +27,7 @@ class State(Enum):
     EMPTY = auto()
     PENDING = auto()
     READY = auto()
+    STALE = auto()
     PROBE = auto()
     SEARCH = auto()
     FAILED = auto()
@@ -42,6 +46,7 @@ class Event(Enum):
 class Do(Enum):
     ASK_ALL = auto()  # by broadcast
     ASK_ONE = auto()  # by unicast, to the MAC that it had
+    AWAIT_TURN = auto()  # to ask
     TELL = auto()  # the core, unless it knows already
 
 
@@ -59,6 +64,7 @@ class Timing:
     retransmit: between questions; RETRANS_TIMER of RFC 4861 §10. broadcast_tries, unicast_tries: questions before the
     next state; MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT. reachable: a MAC is confirmed again before it is as old
     as that; REACHABLE_TIME. gap: least time between two questions, whatever happens; RFC 1122 §2.3.2.1.
+    answer: what comes later than that after a question is no answer to it, on the wire.
     backoff, backoff_longest: from one question to a failed neighbour to the next; doubled each time.
     """
 
@@ -67,6 +73,7 @@ class Timing:
     unicast_tries: int = 3
     reachable: float = 30.0
     gap: float = 1.0
+    answer: float = 3.0
     backoff: float = 1.0
     backoff_longest: float = 32.0
 
@@ -88,9 +95,9 @@ Action = Ask | Tell
 
 
 def _table() -> dict[tuple[State, Event], Step]:
-    empty, pending, ready, probe, search, failed = State
+    empty, pending, ready, stale, probe, search, failed = State
     wanted, answer, doubt, silence, loss, timeout, exhausted = Event
-    ask_all, ask_one, tell = Do
+    ask_all, ask_one, await_turn, tell = Do
     return {
         # Nothing else counts.
         (empty, wanted): Step(pending, (tell, ask_all)),
@@ -111,11 +118,19 @@ def _table() -> dict[tuple[State, Event], Step]:
         # Whatever happens, the MAC is used on while we ask.
         (ready, wanted): Step(ready),
         (ready, answer): Step(ready, (tell,)),
-        (ready, doubt): Step(probe, (ask_one,)),
+        (ready, doubt): Step(stale, (await_turn,)),
         (ready, silence): Step(search, (ask_all,)),
         (ready, loss): Step(search, (ask_all,)),
-        (ready, timeout): Step(probe, (ask_one,)),
+        (ready, timeout): Step(stale, (await_turn,)),
         (ready, exhausted): Step(ready),
+        # The deadline is our turn to ask, which may be at once.
+        (stale, wanted): Step(stale),
+        (stale, answer): Step(ready, (tell,)),
+        (stale, doubt): Step(stale),
+        (stale, silence): Step(search, (ask_all,)),
+        (stale, loss): Step(search, (ask_all,)),
+        (stale, timeout): Step(probe, (ask_one,)),
+        (stale, exhausted): Step(stale),
         # It is being asked already.
         (probe, wanted): Step(probe),
         (probe, answer): Step(ready, (tell,)),
@@ -144,14 +159,15 @@ def _table() -> dict[tuple[State, Event], Step]:
 
 
 TABLE: Final = _table()
-_SEEN_BY_THE_CORE: Final = {State.PROBE: State.READY, State.SEARCH: State.READY}
+_SEEN_BY_THE_CORE: Final = dict.fromkeys((State.STALE, State.PROBE, State.SEARCH), State.READY)
 
 
 class Neighbour:
     """One neighbour. Every method that takes `now` (seconds, of any clock) returns what is to be done about it.
 
     deadline: when `advance` wants to be called; None: never, unless something else happens. random: a number from 0 up
-    to 1, so that neighbours that were asked for together do not stay together.
+    to 1, so that neighbours that were asked for together do not stay together. turn: when the next question of all may
+    be asked that are asked there (pace.Turns); whoever asks for that has it.
     """
 
     __slots__ = (
@@ -161,18 +177,24 @@ class Neighbour:
         "_random",
         "_told",
         "_tries",
+        "_turn",
+        "_turn_at",
         "deadline",
         "mac",
         "state",
         "timing",
     )
 
-    def __init__(self, timing: Timing, random: Callable[[], float]) -> None:
+    def __init__(
+        self, timing: Timing, random: Callable[[], float], turn: Callable[[float], float] = lambda now: now
+    ) -> None:
         self.timing = timing
         self.state = State.EMPTY
         self.mac: bytes | None = None
         self.deadline: float | None = None
         self._random = random
+        self._turn = turn
+        self._turn_at: float | None = None  # ours, which is still to come
         self._asked = -math.inf
         self._tries = 0  # questions in this state
         self._is_put_off = False  # a question is
@@ -183,8 +205,10 @@ class Neighbour:
         """Somebody wants to send there, or a way to it has just opened."""
         return self._take(Event.WANTED, now)
 
-    def takes_answer(self, mac: bytes) -> bool:
+    def takes_answer(self, mac: bytes, now: float) -> bool:
         """Whether a reply with this MAC is one to our question; in PROBE only the one that had the MAC was asked."""
+        if now - self._asked > self.timing.answer:
+            return False
         return self.state in (State.PENDING, State.SEARCH, State.FAILED) or (
             self.state is State.PROBE and mac == self.mac
         )
@@ -230,15 +254,24 @@ class Neighbour:
             self._enter(step.state)
         actions: list[Action] = []
         for do in step.actions:
-            actions += self._tell() if do is Do.TELL else self._ask(self.mac if do is Do.ASK_ONE else None, now)
-        if not {Do.ASK_ALL, Do.ASK_ONE}.intersection(step.actions):
+            if do is Do.TELL:
+                actions += self._tell()
+            elif do is Do.AWAIT_TURN:
+                self.deadline = self._turn_from(now)
+            else:
+                actions += self._ask(self.mac if do is Do.ASK_ONE else None, now)
+        if not {Do.ASK_ALL, Do.ASK_ONE, Do.AWAIT_TURN}.intersection(step.actions):
             self.deadline = now + self._patience()
+        if self.state is State.STALE and self.deadline is not None and self.deadline <= now:
+            actions += self._take(Event.TIMEOUT, now)
         return actions
 
     def _enter(self, state: State) -> None:
         self.state, self._tries, self._is_put_off, self._backoff = state, 0, False, self.timing.backoff
         if state in (State.PENDING, State.FAILED):
             self.mac = None
+        elif state is State.READY:
+            self._turn_at = None  # or many that were answered meanwhile could ask together one day
 
     def _tell(self) -> list[Action]:
         news = Tell(_SEEN_BY_THE_CORE.get(self.state, self.state), self.mac)
@@ -248,16 +281,26 @@ class Neighbour:
         return [news]
 
     def _ask(self, mac: bytes | None, now: float) -> list[Action]:
-        """Or put the question off, where the last one is too fresh."""
-        allowed = self._asked + self.timing.gap
-        self._is_put_off = now < allowed
+        """Or put the question off, where the last one is too fresh, or others are first."""
+        at = self._turn_from(now)
+        self._is_put_off = now < at
         if self._is_put_off:
-            self.deadline = allowed
+            self.deadline = at
             return []
+        self._turn_at = None
         self._asked = now
         self._tries += 1
         self.deadline = now + self._patience()
         return [Ask(mac)]
+
+    def _turn_from(self, now: float) -> float:
+        """When we may ask. A turn that we have stays ours until we have asked."""
+        allowed = self._asked + self.timing.gap
+        if now < allowed:
+            return allowed
+        if self._turn_at is None:
+            self._turn_at = self._turn(now)
+        return self._turn_at
 
     def _patience(self) -> float:
         """Seconds until the next question, or until the first one of a state that begins without."""

@@ -111,6 +111,12 @@ PORT_UNREAD: Final = Family(
 PORT_PASSED: Final = Family("gfwd_port_passed_frames_total", "counter", "AF_XDP: frames left to the kernel", _PORT)
 PORT_UNSENT: Final = Family("gfwd_port_unsent_frames", "gauge", "AF_XDP: frames sent that have not left yet", _PORT)
 NEIGHBOURS: Final = Family("gfwd_neighbours", "gauge", "Next hops in use, by state", ("state",))
+ANSWERED: Final = Family(
+    "gfwd_port_answers_total",
+    "counter",
+    "Answers that gfwd made itself: ARP, ND, echo, RARP, ICMP errors, by what became of them: sent, limited or lost",
+    ("port", "kind", "result"),
+)
 
 # ---- what stands beside the ledgers ----
 

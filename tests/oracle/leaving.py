@@ -44,8 +44,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Packet:
-    """An IP packet with a UDP datagram in it, or with the first fragment of one, and where that begins; udp_at None: with
-    a later fragment.
+    """An IP packet with a UDP datagram in it, or with the first fragment of one, and where that begins; udp_at None:
+    with a later fragment.
     """
 
     data: bytes

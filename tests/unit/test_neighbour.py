@@ -1,5 +1,7 @@
 """The neighbour machine in virtual time."""
 
+from collections import Counter
+from heapq import heapify, heappop, heappush
 from itertools import pairwise, product
 
 import pytest
@@ -7,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfwd.l2.neighbour import TABLE, Ask, Event, Neighbour, State, Tell, Timing
+from gfwd.l2.pace import Turns
 
+USED = (State.READY, State.STALE, State.PROBE, State.SEARCH)
 MAC, OTHER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 ALL = Ask(None)
 PENDING, READY, FAILED = Tell(State.PENDING, None), Tell(State.READY, MAC), Tell(State.FAILED, None)
@@ -84,7 +88,7 @@ def test_the_one_that_had_it_then_everyone_then_failed():
 def test_a_mac_that_moves_is_found_by_everyone():
     its = ready()
     until(its, State.SEARCH)
-    assert its.takes_answer(OTHER)
+    assert its.takes_answer(OTHER, 34)
     assert its.answered(OTHER, 34) == [Tell(State.READY, OTHER)]
 
 
@@ -94,12 +98,14 @@ def test_what_is_unasked_makes_us_ask_and_changes_nothing():
     assert its.state is State.READY
     assert its.heard(OTHER, 6) == [Ask(MAC)]
     assert (its.state, its.mac) == (State.PROBE, MAC)
-    assert not its.takes_answer(OTHER)  # it was not asked
-    assert its.takes_answer(MAC)
+    assert not its.takes_answer(OTHER, 6.1)  # it was not asked
+    assert its.takes_answer(MAC, 6.1)
     assert its.answered(MAC, 6.1) == []
     # Again, but the last question is too fresh.
     assert its.heard(OTHER, 6.2) == []
-    assert (its.state, its.deadline) == (State.PROBE, 7)
+    assert (its.state, its.mac, its.deadline) == (State.STALE, MAC, 7)
+    assert not its.takes_answer(MAC, 6.3)  # nor was it, since
+    assert its.heard(OTHER, 6.4) == []
     assert its.advance(7) == [Ask(MAC)]
 
 
@@ -117,7 +123,57 @@ def test_nobody_wants_it():
     its = machine()
     assert its.heard(MAC, 1) == its.silent(2) == its.lost(2) == its.answered(MAC, 3) == its.advance(4) == []
     assert (its.state, its.mac, its.deadline) == (State.EMPTY, None, None)
-    assert not its.takes_answer(MAC)
+    assert not its.takes_answer(MAC, 4)
+
+
+def test_an_answer_that_comes_long_after_the_question_is_none():
+    its = machine()
+    its.wanted(0)
+    until(its, State.FAILED)
+    assert its.takes_answer(MAC, 5)  # to the last question, at 2
+    assert not its.takes_answer(MAC, 5.1)
+    assert its.advance(6) == [ALL]
+    assert its.takes_answer(MAC, 6.1)
+
+
+def test_who_has_to_wait_for_a_turn_is_stale_until_then():
+    turns = iter([0.0, 32.0])
+    its = Neighbour(Timing(), lambda: 0.0, lambda _: next(turns))
+    its.wanted(0)
+    its.answered(MAC, 0.5)
+    assert its.advance(30.5) == []
+    assert (its.state, its.mac, its.deadline) == (State.STALE, MAC, 32)
+    assert its.heard(OTHER, 31) == []  # another doubt is no other turn
+    assert its.advance(31.9) == []
+    assert its.advance(32) == [Ask(MAC)]
+    assert its.state is State.PROBE
+
+
+def test_many_that_go_stale_together_do_not_ask_together():
+    """In no second more questions than the burst and the rate, and nobody is forgotten; MACs are used on meanwhile."""
+    turns = Turns(rate=200, burst=50)
+    many = [Neighbour(Timing(), lambda: 0.0, turns.turn) for _ in range(600)]
+    asked: list[tuple[float, int]] = []
+
+    def answer(number: int, actions: list, now: float) -> None:
+        if any(isinstance(action, Ask) for action in actions):
+            asked.append((now, number))
+            many[number].answered(MAC, now)
+
+    for number, its in enumerate(many):
+        answer(number, its.wanted(0), 0)
+    queue = [(due(its), number) for number, its in enumerate(many)]
+    heapify(queue)
+    while queue[0][0] < 70:
+        now, number = heappop(queue)
+        its, knew = many[number], many[number].mac
+        answer(number, its.advance(now), now)
+        assert its.mac == (knew or its.mac)
+        heappush(queue, (due(its), number))
+    times = [now for now, _ in asked]
+    assert all(later - first >= 0.999 for first, later in zip(times, times[251:], strict=False))
+    assert times.count(0) > 40  # of a burst, something is had at once
+    assert Counter(number for _, number in asked) == dict.fromkeys(range(600), 3)  # at the start, and every 30 s
 
 
 def test_an_entry_that_the_kernel_lost_is_looked_for_and_used_on():
@@ -188,7 +244,7 @@ def test_any_story(story, random):
                 assert action != told
                 assert action.state is not State.READY or action.mac in answers
                 told = action
-        assert (told.mac, told.mac is not None) == (its.mac, its.state in (State.READY, State.PROBE, State.SEARCH))
+        assert (told.mac, told.mac is not None) == (its.mac, its.state in USED)
         assert its.deadline is not None
     assert all(later - earlier >= 0.999 for earlier, later in pairwise(asked))
     # Left alone it asks within the longest back-off, and the answer makes it ready.

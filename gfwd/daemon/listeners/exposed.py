@@ -49,6 +49,8 @@ def samples(standing: Standing) -> Iterator[Sample]:
     for port in standing.report.ports:
         yield from _port(port)
     yield from _neighbours(standing.report)
+    for answer in standing.report.answers:
+        yield of.ANSWERED(answer.n, answer.port, answer.kind, answer.result)
     yield from _work(standing.report)
 
 

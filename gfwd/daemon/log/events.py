@@ -37,6 +37,14 @@ NEIGHBOUR_READY: Final = Kind("neighbour_ready", _INFO, ("neighbour", "port", "m
 NEIGHBOUR_MOVED: Final = Kind("neighbour_moved", _INFO, ("neighbour", "port", "mac", "mac_before"))
 NEIGHBOUR_FAILED: Final = Kind("neighbour_failed", _WARNING, ("neighbour", "port"))
 NEIGHBOUR_NOT_ASKED: Final = Kind("neighbour_not_asked", _ERROR, ("neighbour", "port"))
+NEIGHBOUR_CONTESTED: Final = Kind("neighbour_contested", _WARNING, ("neighbour", "port", "mac", "mac_claimed"))
+
+# ---- our own addresses, where no host stack looks after them ----
+
+ADDRESS_TAKEN: Final = Kind("address_taken", _ERROR, ("port", "address", "mac"))
+ADDRESS_FREE: Final = Kind("address_free", _INFO, ("port", "address"))
+ADDRESS_CLAIMED: Final = Kind("address_claimed", _WARNING, ("port", "address", "mac"))
+ICMP_NOT_SENT: Final = Kind("icmp_not_sent", _WARNING, ("port",))
 
 # ---- ports and their links ----
 

@@ -7,7 +7,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from gfwd.config.endpoint import Endpoint
-from gfwd.config.model import Config, Listeners, LogSetting, Sizes
+from gfwd.config.model import Config, IcmpSetting, Listeners, LogSetting, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
@@ -34,6 +34,7 @@ from gfwd.rules.model import (
 
 WORDS = st.text(string.ascii_lowercase, min_size=2, max_size=6)
 PORT = st.integers(1, LAST_PORT)
+MACS = st.binary(min_size=6, max_size=6).filter(lambda octets: not octets[0] & 1)
 PORT_NAMES = st.one_of(
     WORDS.map(lambda name: PortName("xdp", name)),
     st.builds(lambda name, host: PortName("netmap", f"netmap:{name}", host), WORDS, st.booleans()),
@@ -187,10 +188,12 @@ def configurations(draw: st.DrawFn) -> Config:
         outputs=inputs if draw(st.booleans()) else draw(port_names),
         own=draw(st.none() | st.lists(prefixes(), min_size=1, max_size=3, unique=True).map(tuple)),
         listen=draw(port_sets() if not named_ports(ruleset) else st.none() | port_sets()),
-        macs=draw(
-            st.dictionaries(addresses(), st.binary(min_size=6, max_size=6).filter(lambda octets: not octets[0] & 1))
-        ),
+        macs=draw(st.dictionaries(addresses(), MACS)),
         gateways=draw(st.dictionaries(prefixes(), addresses(), max_size=3)),
+        rarp=draw(st.dictionaries(MACS, st.builds(Address, st.just(4), st.integers(0, 0xFFFFFFFF)), max_size=2)),
+        icmp=draw(
+            st.builds(IcmpSetting, echo=st.integers(0, 10_000), port_unreachable=st.booleans(), too_big=st.booleans())
+        ),
         sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3, st.integers(1, 1 << 16))),
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,

@@ -12,7 +12,7 @@ import pytest
 from gfwd import __version__
 from gfwd.daemon.listeners.exposed import Standing, metrics_page
 from gfwd.daemon.reload import Tally
-from gfwd.daemon.report import HealthReport, NeighbourReport, PortReport, Report
+from gfwd.daemon.report import AnswerReport, HealthReport, NeighbourReport, PortReport, Report
 from gfwd.metrics.families import FAMILIES
 from gfwd.metrics.ledger import Ledger, RuleCount
 from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger, Work
@@ -56,6 +56,7 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
             HealthReport("log", "arp", "down", 5, "none", None),
             HealthReport("new", "arp", "unknown", 1, "not tried yet", None),
         ),
+        answers=(AnswerReport("netmap:ix0", "echo", "sent", 8), AnswerReport("netmap:ix0", "echo", "limited", 9)),
     )
     return Standing(
         report=report,

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gfwd.daemon.neighbours import Neighbours, Place, WireAsker
+from gfwd.config.model import USUAL_ICMP
+from gfwd.config.port_name import PortName
+from gfwd.daemon.neighbours import Neighbours
+from gfwd.daemon.place import Place
+from gfwd.daemon.ports import Port
+from gfwd.daemon.punts import Punts
+from gfwd.daemon.wire import WireAsker
 from gfwd.errors import GfwdError
-from gfwd.l2 import arp
+from gfwd.l2 import arp, ethernet, nd
 from gfwd.l2.kernel import EntryState, InterfaceAddress, Link, LinkChange, NeighbourChange, Reread, RoutesChanged
+from gfwd.l2.nd import Neighbour
 from gfwd.l2.neighbour import Timing
 from gfwd.native.core import NONE, NeighbourState, Record
 from gfwd.rules.model import Address
@@ -20,9 +29,17 @@ MAC, OTHER = bytes.fromhex("020000000002"), bytes.fromhex("020000000003")
 US, PEER, STRANGER = Address(4, 0x0A000001), Address(4, 0x0A000002), Address(4, 0x0A000009)
 FAR_US, FAR_PEER = Address(4, 0x0A000101), Address(4, 0x0A000102)
 ELSEWHERE = Address(4, 0xC0000201)
+PEER6 = Address(6, 0xFE80 << 112 | 1)
+LINK_LOCAL = nd.link_local(OURS)
 TAGS = bytes.fromhex("81000064")
 PENDING, FAILED = (0, None, NeighbourState.PENDING), (0, None, NeighbourState.FAILED)
 READY, MOVED = (0, MAC, NeighbourState.READY), (0, OTHER, NeighbourState.READY)
+
+
+def bytes_of(frame: arp.Arp | Neighbour | bytes) -> bytes:
+    if isinstance(frame, bytes):
+        return frame
+    return arp.build(frame) if isinstance(frame, arp.Arp) else nd.build(frame)
 
 
 class Wire:
@@ -31,7 +48,7 @@ class Wire:
     def __init__(self) -> None:
         self.told: list = []
         self.said = Said()
-        self.sent: list[arp.Arp] = []
+        self.sent: list[arp.Arp | Neighbour] = []
         self.asker = WireAsker(
             inject=self.send,
             port=0,
@@ -40,19 +57,22 @@ class Wire:
             tags=TAGS,
         )
         self.neighbours = Neighbours(lambda *news: self.told.append(news), self.said.say, lambda: 0.0)
-        self.neighbours.follow_wires([self.asker])
+        link = Link(-1, "mem:a", OURS, 0, is_up=True, has_carrier=True)
+        port = Port(number=0, name=PortName("vale", "mem:a"), link=link, is_in=True, is_out=True, rx=1, tx=1, mode="")
+        self.punts = Punts([port], self.neighbours, self.said.say, lambda: 0.0)
+        self.punts.follow([self.asker], (), USUAL_ICMP, {}, 0)
 
     def send(self, port: int, frame: bytes) -> bool:
         assert port == 0
-        self.sent.append(arp.parse(frame))
+        ether = ethernet.parse(frame)
+        self.sent.append(nd.parse(ether) if ether.type == ethernet.IPV6 else arp.parse(frame))
         return True
 
     def want(self, address: Address = PEER, slot: int = 0) -> None:
         self.neighbours.want(slot, "mem:a", address, self.asker, 0)
 
-    def comes(self, frame: arp.Arp | bytes, now: float = 0.5, port: int = 0) -> None:
-        frame = frame if isinstance(frame, bytes) else arp.build(frame)
-        self.neighbours.punted(Record(0, port, NONE, NONE, 0, frame), now)
+    def comes(self, frame: arp.Arp | Neighbour | bytes, now: float = 0.5, port: int = 0) -> None:
+        self.punts.punted(Record(0, port, NONE, NONE, 0, bytes_of(frame)), now)
 
     def replies(self, mac: bytes = MAC, now: float = 0.5) -> None:
         self.comes(arp.reply(arp.request(OURS, US, PEER), mac), now)
@@ -91,6 +111,8 @@ def test_asked_from_the_address_on_its_network(wire):
     wire.want(FAR_PEER)
     wire.want(ELSEWHERE, slot=1)
     assert [question.sender for question in wire.sent] == [FAR_US, US]
+    wire.asker.ask(PEER6, None)
+    assert wire.sent[-1].sender == LINK_LOCAL
 
 
 def test_what_is_said_of_one_that_is_silent_moves_and_comes_back(wire):
@@ -154,6 +176,7 @@ def test_a_request_for_an_own_address_is_answered(wire):
     wire.comes(asked)
     assert wire.sent == [arp.reply(asked, OURS)]
     wire.comes(arp.request(MAC, STRANGER, PEER))  # for another
+    wire.comes(arp.request(MAC, STRANGER, FAR_US, to=OTHER))  # which a card may take all the same
     wire.comes(arp.request(MAC, PEER, FAR_US), port=1)  # by a port with a host stack
     wire.comes(arp.reply(asked, MAC))
     assert len(wire.sent) == 1
@@ -176,10 +199,131 @@ def test_one_that_fails_blocks_no_other(wire):
     assert {slot: state for slot, _, state in wire.told} == {0: NeighbourState.READY, 1: NeighbourState.FAILED}
 
 
-def test_ipv6_cannot_be_asked_for_on_the_wire(wire):
-    wire.want(Address(6, 0xFE80 << 112 | 1))
+def test_ipv6_is_asked_for_by_neighbour_discovery(wire):
+    wire.want(PEER6)
+    question = nd.solicit(OURS, LINK_LOCAL, PEER6, tags=TAGS)
+    assert wire.sent == [question]
+    wire.comes(nd.advertise(question, MAC))
+    assert wire.told == [PENDING, READY]
+    wire.until(30.5)
+    assert wire.sent[1:] == [nd.solicit(OURS, LINK_LOCAL, PEER6, to=MAC, tags=TAGS)]
+    # An answer to one may leave its MAC out (RFC 4861 §7.2.4).
+    wire.comes(nd.advertise(question, MAC)._replace(mac=None), 30.6)
+    assert wire.neighbours.deadline() == 60.6
+    assert wire.told == [PENDING, READY]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_solicited": False},
+        {"destination": OTHER},
+        {"receiver": nd.ALL_NODES, "destination": nd.group_mac(nd.ALL_NODES), "is_solicited": False},
+        {"receiver": Address(6, 0xFE80 << 112 | 9)},
+        {"target": Address(6, 0xFE80 << 112 | 9)},
+        {"mac": None},
+        {"mac": OURS},
+        {"mac": bytes(6)},
+        {"mac": nd.group_mac(nd.ALL_NODES)},
+    ],
+    ids=["unsolicited", "to another MAC", "to all", "to another", "of another", "none", "ours", "zero", "group"],
+)
+def test_what_is_no_advertisement_for_us(wire, change):
+    wire.want(PEER6)
+    answer = nd.advertise(nd.solicit(OURS, LINK_LOCAL, PEER6, tags=TAGS), MAC)
+    wire.comes(answer._replace(**change))
+    assert wire.told == [PENDING]
+    wire.comes(answer)
+    assert wire.told == [PENDING, READY]
+
+
+def test_an_attacker_is_not_followed_and_is_named(wire):
+    wire.want()
+    wire.replies()
+    for second in range(5, 25):
+        wire.replies(OTHER, second)  # to us, as if we had asked
+        wire.comes(arp.announcement(OTHER, PEER), second + 0.1)
+        if wire.sent[-1].destination == MAC:
+            wire.replies(MAC, second + 0.2)
+    assert wire.told == [PENDING, READY]
+    assert [line for line in wire.said if "contested" in line or "too" in line] == [
+        "neighbour 10.0.0.2 on mem:a: warning: 02:00:00:00:00:03 says that it has this address, too; "
+        "02:00:00:00:00:02 still answers, and is kept"
+    ]
+
+
+LIES = [
+    arp.announcement(OTHER, PEER),
+    arp.announcement(OTHER, PEER)._replace(operation=arp.REPLY),
+    arp.request(OTHER, PEER, US),
+    arp.reply(arp.request(OURS, US, PEER), OTHER),
+    arp.reply(arp.request(MAC, STRANGER, PEER), OTHER),
+]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.sampled_from(LIES)), max_size=60),
+    st.floats(0.01, 0.9),
+    st.booleans(),
+)
+def test_no_liar_takes_a_neighbour_that_answers(lies, delay, hears_all):
+    """Whatever is said unasked, and whoever answers our questions first: the one that is known stays, as long as it
+    answers, and is asked no more than once a second.
+    """
+    wire = Wire()
+    wire.want()
+    wire.replies()
+    now, answered, asked = 0.5, len(wire.sent), 1
+    coming: list[tuple[float, arp.Arp]] = []
+    for wait, lie in lies:
+        now += wait
+        coming.append((now, lie))
+    coming.sort(key=lambda one: one[0])
+    while coming or (wire.neighbours.deadline() or 0) < 60:
+        deadline = wire.neighbours.deadline()
+        if coming and (deadline is None or coming[0][0] <= deadline):
+            when, frame = coming.pop(0)
+            wire.comes(frame, when)
+        else:
+            assert deadline is not None
+            when = deadline
+            wire.neighbours.advance(when)
+        for question in wire.sent[answered:]:
+            assert isinstance(question, arp.Arp)
+            if question.operation == arp.REPLY:
+                continue  # we answer a liar who asks for us, too
+            assert question.destination == MAC
+            asked += 1
+            assert asked <= when + 2
+            answers = [(when + delay, arp.reply(question, MAC))]
+            if hears_all:
+                answers.append((when + delay / 2, arp.reply(question, OTHER)))
+            coming = sorted([*coming, *answers], key=lambda one: one[0])
+        answered = len(wire.sent)
+    assert wire.told == [PENDING, READY]
+
+
+def test_a_move_that_is_said_is_followed_after_three_questions(wire):
+    wire.want()
+    wire.replies()
+    wire.comes(arp.announcement(OTHER, PEER), 10)
+    assert wire.sent[-1].destination == MAC
+    wire.until(13)
+    assert wire.sent[-1].destination == arp.BROADCAST
+    assert wire.told == [PENDING, READY]
+    wire.replies(OTHER, 13.1)
+    assert wire.told == [PENDING, READY, MOVED]
+
+
+def test_a_failed_one_is_not_resurrected_by_what_nobody_asked_for(wire):
+    wire.want()
+    wire.until(34)  # the questions come at 18, 34 …
+    wire.replies(OTHER, 40)
     assert wire.told == [PENDING, FAILED]
-    assert wire.sent == []
+    assert wire.sent[-1].destination == arp.BROADCAST  # but that makes us ask
+    assert len(wire.sent) == 9
+    wire.replies(MAC, 40.1)
+    assert wire.told[-1] == READY
 
 
 def test_a_slot_that_is_wanted_again_keeps_its_state(wire):

@@ -1,0 +1,36 @@
+"""ICMP that the host sends for gfwd, by its routes, with a source address that may be gfwd's alone.
+
+Takes root, or CAP_NET_RAW.
+"""
+
+import socket
+from contextlib import suppress
+from typing import Final
+
+from gfwd import system
+from gfwd.l2 import ip
+from gfwd.l2.ip import Packet
+from gfwd.rules.model import Address
+
+_ANY_SOURCE: Final = {"Linux": 78, "FreeBSD": 64}  # linux/in6.h: IPV6_FREEBIND, netinet6/in6.h: IPV6_BINDANY
+
+
+def send(packet: Packet, interface: int) -> None:
+    """Send it; interface: the index of that by which a link-local destination is reached. Raises OSError."""
+    if packet.family == 4:
+        # With a header of our own, the kernel asks nobody whose source address that is (ip(4), raw(7)).
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as its:
+            its.setblocking(False)
+            its.sendto(ip.build(packet), (str(packet.destination), 0))
+        return
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as its:
+        its.setblocking(False)
+        if not packet.source.is_link_local:
+            with suppress(OSError):  # who may not ask for that may still have one that is the host's
+                its.setsockopt(socket.IPPROTO_IPV6, _ANY_SOURCE[system.NAME], 1)
+        its.bind(_place(packet.source, interface))
+        its.sendto(packet.payload, _place(packet.destination, interface))  # the kernel makes the checksum (RFC 3542)
+
+
+def _place(address: Address, interface: int) -> tuple[str, int, int, int]:
+    return (str(address), 0, 0, interface if address.is_link_local else 0)
