@@ -65,12 +65,14 @@ class Course:
         return tuple(dict.fromkeys((*self.setting.own, *link_locals)))
 
     def without_sender(self) -> list[tuple[Collector, Address, int]]:
-        """Collectors that are to get gfwd's own source address where it has none; their address, the port's number."""
-        return [
-            (collector, address, hop.egress)
-            for collector, addresses in self.setting.addresses.items()
-            if collector.options is not None and collector.options.own_source
-            for address in addresses
-            if (hop := self.found.get(address)) is not None
-            and not any(own.family == address.family for own in self.senders[hop.egress])
-        ]
+        """Collectors that are to get gfwd's own source address where it has none, at whichever of their addresses; that
+        address, the port's number.
+        """
+        found = []
+        for collector, addresses in self.setting.addresses.items():
+            if collector.options is None or not collector.options.own_source:
+                continue
+            ways = [(address, hop.egress) for address in addresses if (hop := self.found.get(address)) is not None]
+            if not any(own.family == address.family for address, port in ways for own in self.senders[port]):
+                found += [(collector, address, port) for address, port in ways]
+        return found

@@ -98,7 +98,7 @@ translate_begin(struct fw_leaving *l, const uint8_t *frame, const struct fw_pack
 		begin_ipv4(l);
 	else
 		begin_ipv6(l, p->ip_bytes);
-	if (l->offset == 0)
+	if (p->udp != 0)
 		l->udp = p->udp - p->ip;
 	/* Neither options nor extension headers are translated (RFC 7915 §4.1, §5.1). */
 	if (l->family != l->family_before && l->udp != 0)

@@ -32,7 +32,7 @@ from gfwd.rules import classic
 from gfwd.rules.model import Exporters, Group, Options, Prefix, RuleSet
 from tests import captures
 from tests.cores import Rig, balances, mac, plan_from, plan_of_rules
-from tests.frames import arp_request, datagram
+from tests.frames import arp_request, checksum, datagram
 
 SANITIZED = "GFWD_CORE" in os.environ
 LIMITS = Limits(rules=16, collectors=16, neighbours=4, exporters=16, flows=64, frame_bytes=512, ring_slots=16)
@@ -46,6 +46,12 @@ PATIENCE_S = 60  # only ever waited out where something hangs
 def numbered(number: int, size: int = 0) -> bytes:
     """A sound datagram that carries a number, and so many bytes more."""
     return datagram(4, EXPORTER, OWN, (40_000, 514), number.to_bytes(4) + bytes(size))
+
+
+def not_to_be_cut(frame: bytes) -> bytes:
+    """The same with DF, and with the header checksum that it has then."""
+    header = frame[14:20] + b"\x40\x00" + frame[22:24] + bytes(2) + frame[26:34]
+    return frame[:14] + header[:10] + checksum(header).to_bytes(2) + header[12:] + frame[34:]
 
 
 def number_of(frame: bytes) -> int:
@@ -938,7 +944,8 @@ def test_mtu_is_of_the_ip_packet(collectors: int, trailer: int) -> None:
     rules = "default * " + " ".join(f"192.0.2.{host}" for host in range(collectors))
     with rig(plan_from(rules, ports=(PlanPort(mtu=100),))) as its:
         for number, packet in enumerate((99, 100, 101)):
-            its.core.arrive(0, numbered(number, packet + 14 - len(numbered(0))) + bytes(trailer))
+            whole = not_to_be_cut(numbered(number, packet + 14 - len(numbered(0))))
+            its.core.arrive(0, whole + bytes(trailer))
         its.worker.step()
         assert numbers(its.left(0)) == [number for number in (0, 1) for _ in range(collectors)]
         assert dropped(its.core.frames().drops) == {"too_big": 1}

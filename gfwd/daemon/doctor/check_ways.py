@@ -50,8 +50,8 @@ def collectors_have_routes(asked: Asked, facts: Facts) -> Iterator[Finding]:
 
 
 def mtus_match(asked: Asked, facts: Facts) -> Iterator[Finding]:
-    """A datagram leaves as long as it came, and gfwd makes no fragments. No command mends it: what is longer than the
-    network behind an interface carries would be lost there, the host's own packets too.
+    """What is longer than an interface carries leaves in fragments, or, where it must not be cut, not at all. No
+    command mends it: what is longer than the network behind it carries would be lost there, the host's own packets too.
     """
     largest = max(facts.there(asked.inputs()), key=lambda each: each[1].link.mtu, default=None)
     if largest is None:
@@ -61,8 +61,9 @@ def mtus_match(asked: Asked, facts: Facts) -> Iterator[Finding]:
         if interface.link.mtu < mtu:
             yield warning(
                 one.name,
-                f"its MTU of {interface.link.mtu} is smaller than that of {port}, {mtu}: longer datagrams are dropped "
-                "(too_big); let them be the same, no larger than what all on either network carry",
+                f"its MTU of {interface.link.mtu} is smaller than that of {port}, {mtu}: longer datagrams leave in "
+                "fragments, or are dropped where they must not be cut (too_big); let them be the same, no larger than "
+                "what all on either network carry",
             )
 
 

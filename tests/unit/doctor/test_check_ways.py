@@ -47,8 +47,9 @@ def test_no_route(xdp, freebsd):
 def test_mtus_that_differ(xdp):
     xdp.change("out0", mtu=1_400)
     wanted = [
-        "xdp:out0: warning: its MTU of 1400 is smaller than that of xdp:in0, 1500: longer datagrams are dropped "
-        "(too_big); let them be the same, no larger than what all on either network carry"
+        "xdp:out0: warning: its MTU of 1400 is smaller than that of xdp:in0, 1500: longer datagrams leave in "
+        "fragments, or are dropped where they must not be cut (too_big); let them be the same, no larger than what all "
+        "on either network carry"
     ]
     assert xdp.lines() == wanted
     xdp.ask(rules=None)
