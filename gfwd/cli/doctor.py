@@ -60,6 +60,7 @@ def _asked(arguments: argparse.Namespace) -> "Asked":
             own=config.own,
             fixed=frozenset(config.macs),
             gateways=config.gateways,
+            vlans={str(name): number for name, number in config.vlans.items()},
             workers=config.workers,
             cpus=config.cpus,
             metrics=config.listeners.metrics,

@@ -112,9 +112,9 @@ def _live(arguments: argparse.Namespace) -> "Live":
     if arguments.config is None:
         raise UsageError("gfwd explain: error: --live takes -c, the gfwd.toml that names the control socket")
     answer = ask_one(arguments, {"do": "ways"})
-    ways = (WayReport(**way) for way in answer["ways"])
+    ways = (WayReport.read(way) for way in answer["ways"])
     health = (HealthReport(**one) for one in answer["health"])
-    return Live({way.address: way for way in ways}, {one.collector: one for one in health})
+    return Live({way.goal(): way for way in ways}, {one.collector: one for one in health})
 
 
 # ---- for people ----
@@ -178,9 +178,23 @@ def _copy(copy: "Copy") -> Iterator[Row]:
         yield "one of" if copy.one_of else "sent", to, _collector_text(copy), ""
     if copy.way is not None and copy.way.next_hop is not None:
         mac = f", {copy.way.mac}" if copy.way.mac else ""
-        yield "", f"by {copy.way.port}", f"next hop {copy.way.next_hop}{mac}", copy.way.state or ""
+        yield "", f"by {copy.way.port}", f"next hop {copy.way.next_hop}{mac}", _way_state(copy)
+    for hop in copy.equals:
+        mac = f", {hop.mac}" if hop.mac else ""
+        yield "", f"or by {hop.port}", f"next hop {hop.next_hop}{mac}", hop.state
     if copy.health is not None and copy.health.state != "down":
         yield "", f"checked by {copy.health.check}", copy.health.result, _state(copy.health)
+
+
+def _way_state(copy: "Copy") -> str:
+    """Of the next hop, and what is known of its equals: which of them are others' now, and which are nobody's."""
+    if copy.way is None or copy.way.state is None:
+        return ""
+    others = [hop for hop in copy.way.hops if hop.next_hop != copy.way.next_hop or hop.port != copy.way.port]
+    if not others:
+        return copy.way.state
+    out = [f"{hop.next_hop} left out, {hop.state}" for hop in others if not hop.is_used]
+    return ", ".join([copy.way.state, f"one of {len(copy.way.hops)} next hops", *out])
 
 
 def _collector_text(copy: "Copy") -> str:
@@ -199,6 +213,8 @@ def _collector_text(copy: "Copy") -> str:
             *([f"TTL {how.ttl}"] if how.ttl else []),
             *([f"one in {how.sample:,}"] if how.sample != 1 else []),
             *([f"at most {how.limit:,} a second"] if how.limit else []),
+            *([f"out by {how.out}"] if how.out else []),
+            *([f"VLAN {how.vlan}"] if how.vlan else []),
         ]
     )
 

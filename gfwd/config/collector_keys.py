@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from marshmallow import Schema, post_load, pre_dump, validates_schema
 from marshmallow.fields import Field
 
+from gfwd.config import values
 from gfwd.config.collectors import Known, parse_group_name, parse_own_name
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Table, Text, Word, refuse_keys
 from gfwd.rules import model
@@ -15,6 +16,9 @@ from gfwd.rules.model import LAST_PORT, NO_OPTIONS, Check, Collector, Options
 
 RATE_MOST: Final = 1_000_000_000
 """Datagrams a second: more than any line carries."""
+
+VLAN_MOST: Final = 4_094
+"""IEEE 802.1Q §9.6: 0 is none, and 4,095 nobody's."""
 
 _TTL_MOST: Final = 255
 _DAY: Final = 86_400  # seconds
@@ -107,6 +111,19 @@ def _option_keys(known: Known) -> dict[str, Field[Any]]:
             says="Who gets its datagrams while it is down: the first of these collectors that is not. Their own backups"
             " are not asked then.",
         ),
+        "out": Text(
+            values.port_text,
+            example='"xdp:eth1"',
+            says="The port that what it gets leaves by, one of those that lead to collectors. Default: the one that the"
+            " best route leaves by.",
+        ),
+        "vlan": Number(
+            1,
+            VLAN_MOST,
+            example="100",
+            says="The VLAN that what it gets leaves in. Default: that of the interface that the route leaves by, or of"
+            " the port ([vlans]), or none.",
+        ),
     }
 
 
@@ -172,6 +189,8 @@ def _options(loaded: Mapping[str, Any]) -> Options | None:
         limit=loaded.get("limit"),
         backup=loaded.get("backup", ()),
         check=check,
+        out=loaded.get("out"),
+        vlan=loaded.get("vlan"),
     )
     return None if options == NO_OPTIONS else options
 

@@ -11,7 +11,7 @@ from marshmallow import Schema, post_load, validates_schema
 from marshmallow.fields import Field
 
 from gfwd.config import values
-from gfwd.config.collector_keys import collectors_field, groups_field
+from gfwd.config.collector_keys import VLAN_MOST, collectors_field, groups_field
 from gfwd.config.collectors import NOTHING_KNOWN, Known
 from gfwd.config.exporter_keys import exporter_keys
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
@@ -227,6 +227,13 @@ class _Whole(Group):
         example='[gateways] with "198.51.100.0/24" = "192.0.2.254"',
         says="The gateway before collectors of a prefix. Default: as the host's routes say.",
     )
+    vlans = Named(
+        Text(values.port, example='"xdp:eth1"'),
+        Number(1, VLAN_MOST, example="100"),
+        example='[vlans] with "xdp:eth1" = 100',
+        says="The VLAN that what leaves by a port leaves in: gfwd puts the tag on. Default: no tag, or that of the"
+        " VLAN's interface that the route leaves by.",
+    )
     rarp = Named(
         Text(values.mac, values.mac_text, example='"02:00:00:00:00:0b"'),
         Text(values.ipv4, example='"192.0.2.11"'),
@@ -268,7 +275,40 @@ class _Whole(Group):
         if workers and isinstance(cpus, tuple) and len(cpus) != workers:
             flaws["cpus"] = f"{len(cpus)} CPUs for {workers} workers: write one for each"
         flaws |= _names_twice(written.get("collector"), written.get("group"))
+        if not partial:
+            flaws |= _not_out(written)
         refuse_keys(flaws)
+
+
+def _not_out(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Ports that something is to leave by, and that nothing leaves by. What is no port at all is said elsewhere."""
+    ports, collectors, vlans = (written.get(key) for key in ("ports", "collector", "vlans"))
+    named = [ports.get(way) for way in ("out", "both")] if isinstance(ports, dict) else []
+    out = {name for names in named if isinstance(names, list) for name in map(_port_name, names) if name}
+    if not out:
+        return {}
+    text = f"{{}} is no port that leads to collectors: write one of {', '.join(sorted(out))}, or name it in [ports]"
+
+    def flaw(name: object) -> list[Flaw]:
+        known = _port_name(name)
+        return [Flaw(text.format(quote(known)))] if known and known not in out else []
+
+    found: dict[str, Any] = {"collector": {}, "vlans": {}}
+    for name, table in collectors.items() if isinstance(collectors, dict) else ():
+        if isinstance(table, dict) and (its := flaw(table.get("out"))):
+            found["collector"][name] = {"value": {"out": its}}
+    for name in vlans if isinstance(vlans, dict) else ():
+        if its := flaw(name):
+            found["vlans"][name] = {"key": its}
+    return {key: flaws for key, flaws in found.items() if flaws}
+
+
+def _port_name(text: object) -> str | None:
+    """The canonical name of a port; None: it is none."""
+    try:
+        return values.port_text(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _names_twice(collectors: object, groups: object) -> dict[str, Any]:

@@ -62,12 +62,12 @@ class Config:
 
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
     ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
-    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. rarp: IPv4 addresses of
-    stations that ask for their own, by MAC. sizes: of the core's tables. cpus: one for each worker, or none.
-    collectors, groups: those that have a name; in the rules, each stands instead of its name. control: the path of the
-    control socket; None: there is none. watch: whether a change of a file is taken without being told. lines: of the
-    file, in which those with a name stand; what it means does not hang on them. has_tables: the rules are [[rule]]
-    tables of it.
+    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. vlans: of ports, in which
+    what leaves there leaves. rarp: IPv4 addresses of stations that ask for their own, by MAC. sizes: of the core's
+    tables. cpus: one for each worker, or none. collectors, groups: those that have a name; in the rules, each stands
+    instead of its name. control: the path of the control socket; None: there is none. watch: whether a change of a file
+    is taken without being told. lines: of the file, in which those with a name stand; what it means does not hang on
+    them. has_tables: the rules are [[rule]] tables of it.
     """
 
     path: str
@@ -78,6 +78,7 @@ class Config:
     listen: Ports | None = None
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     gateways: Mapping[Prefix, Address] = field(default_factory=dict)
+    vlans: Mapping[PortName, int] = field(default_factory=dict)
     rarp: Mapping[bytes, Address] = field(default_factory=dict)
     icmp: IcmpSetting = USUAL_ICMP
     sizes: Sizes = USUAL_SIZES

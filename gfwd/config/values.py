@@ -91,6 +91,11 @@ def port(text: str) -> PortName:
     )
 
 
+def port_text(text: str) -> str:
+    """A port, by its canonical name."""
+    return str(port(text))
+
+
 def _is_interface(name: str) -> bool:
     """linux/if.h: IFNAMSIZ counts the final zero; dev_valid_name() has the rest."""
     return 0 < len(name.encode()) < 16 and name not in (".", "..") and not any(c in "/:" or c.isspace() for c in name)

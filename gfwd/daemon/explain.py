@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gfwd.daemon import names
-from gfwd.daemon.report import HealthReport, WayReport
+from gfwd.daemon.report import HealthReport, HopReport, WayReport
+from gfwd.daemon.ways import Goal, goal_of
 from gfwd.plan.blueprint import Hop, Route
 from gfwd.plan.getters import Getter, Sharing, getter_of, sharings_of
-from gfwd.plan.shares import share_of
+from gfwd.plan.shares import hop_shares, share_of
 from gfwd.rules.explain import Explanation
 from gfwd.rules.model import NO_OPTIONS, Address, Collector, Family, Group, Options, Receiver, each_collector
 from gfwd.rules.space import receivers_of
 
 
 class Live(NamedTuple):
-    """What only a gfwd that runs knows: the ways by address, and the health of collectors that are checked, by name."""
+    """What only a gfwd that runs knows: the ways, and the health of collectors that are checked, by name."""
 
-    ways: Mapping[str, WayReport]
+    ways: Mapping[Goal, WayReport]
     health: Mapping[str, HealthReport]
 
 
@@ -29,7 +30,8 @@ class Copy:
     exporter and the port. instead_of: who is down. addresses: those that the collector has. address, port: where the
     copy goes. own: gfwd's own address, which it leaves with; None: with another one, or it is not known. drop: the drop
     cause, where none would leave, or else not_loaded; why: the same for people. way, health: what only a gfwd that runs
-    knows; None without one, and health where the collector is not checked.
+    knows; None without one, and health where the collector is not checked. equals: next hops that it may take as well
+    as that of the way, where which one hangs on more than the exporter and the port.
     """
 
     collector: Collector
@@ -43,6 +45,7 @@ class Copy:
     drop: str | None = None
     why: str | None = None
     way: WayReport | None = None
+    equals: tuple[HopReport, ...] = ()
     health: HealthReport | None = None
 
     @property
@@ -67,9 +70,11 @@ class Copy:
             "ttl": options.ttl,
             "sample": options.sample,
             "limit": options.limit,
+            "out": options.out,
+            "vlan": options.vlan,
             "drop": self.drop,
             "why": self.why,
-            **({} if self.way is None else {"way": self.way._asdict()}),
+            **({} if self.way is None else {"way": self.way.as_json()}),
             **({} if self.health is None else {"health": self.health._asdict()}),
         }
 
@@ -95,13 +100,14 @@ class Sender:
         found: list[Copy] = []
         certain: set[Getter] = set()
         for receiver, sharing in sharings_of(receivers_of(rules), self.down):
-            getters = _getters(sharing, explanation, source_port)
+            part = _part(receiver, explanation, source_port)
+            getters = _getters(sharing, part)
             if len(getters) == 1:
                 if getters[0] in certain:
                     continue  # the core sends nobody two copies
                 certain.add(getters[0])
             for getter in getters:
-                found.append(self._copy(receiver, getter, explanation, one_of=len(getters) > 1))
+                found.append(self._copy(receiver, getter, explanation, part, one_of=len(getters) > 1))
         return found
 
     def health_of_down(self, explanation: Explanation) -> list[HealthReport]:
@@ -115,13 +121,18 @@ class Sender:
         receiver: Receiver,
         getter: Getter,
         explanation: Explanation,
+        part: int | None,
         *,
         one_of: bool,
     ) -> Copy:
+        """part: of the exporters, or flows, that the datagram is in; None: that is not known, or plays no part."""
         collector, answer = getter.collector, self.answers[getter.collector]
         addresses = () if isinstance(answer, str) else answer
         address = self._address(collector, addresses, explanation.source.family)
-        way = None if self.live is None else self.live.ways.get(str(address))
+        way = None if self.live is None or address is None else self.live.ways.get(goal_of(collector, address))
+        equals: tuple[HopReport, ...] = ()
+        if way is not None and address is not None:
+            way, equals = _by_its_hop(way, address, part)
         own = self._own(collector, address, way)
         drop, why = self._drop(getter, answer, address, way, own, explanation.source.family)
         return Copy(
@@ -136,21 +147,23 @@ class Sender:
             drop=drop,
             why=why,
             way=way,
+            equals=equals,
             health=None if self.live is None else self.live.health.get(str(collector)),
         )
 
     def _address(self, collector: Collector, addresses: Sequence[Address], family: Family) -> Address | None:
         """The plan's own choice; which port and neighbour a copy leaves by plays no part in it."""
-        there = [address for address in addresses if self._has_way(address)]
+        there = [address for address in addresses if self._has_way(collector, address)]
         if self.live is not None and (collector.options or NO_OPTIONS).own_source:
-            there = [address for address in there if self.live.ways[str(address)].own is not None] or there
-        hop = Route(0, tuple(Hop(address, 0, 0) for address in there)).hop_for(family)
-        return hop and hop.address
+            ways = self.live.ways
+            there = [one for one in there if ways[goal_of(collector, one)].own is not None] or there
+        hops = Route(0, tuple(Hop(address, 0, 0) for address in there)).hops_for(family)
+        return hops[0].address if hops else None
 
-    def _has_way(self, address: Address) -> bool:
+    def _has_way(self, collector: Collector, address: Address) -> bool:
         if self.live is None:
             return True
-        way = self.live.ways.get(str(address))
+        way = self.live.ways.get(goal_of(collector, address))
         return way is not None and way.next_hop is not None
 
     def _own(self, collector: Collector, address: Address | None, way: WayReport | None) -> str | None:
@@ -176,7 +189,7 @@ class Sender:
         if isinstance(answer, str):
             return "no_collector", answer
         if address is None:
-            return self._nowhere(answer)
+            return self._nowhere(getter.collector, answer)
         if way is not None and options.own_source and own is None:
             return "no_collector", f"it is to get gfwd's own address, and {way.port} has none of IPv{address.family}"
         if address.family != family and not options.own_source:
@@ -188,10 +201,10 @@ class Sender:
             return "neighbour_failed", f"its next hop, {way.next_hop} behind {way.port}, does not answer"
         return None, None
 
-    def _nowhere(self, addresses: Iterable[Address]) -> tuple[str, str]:
+    def _nowhere(self, collector: Collector, addresses: Iterable[Address]) -> tuple[str, str]:
         """What a gfwd that runs does not know, it does not send to: it runs by other rules."""
         assert self.live is not None
-        if any(str(address) in self.live.ways for address in addresses):
+        if any(goal_of(collector, address) in self.live.ways for address in addresses):
             return "no_collector", "no route leaves by a port of gfwd's"
         why = "the gfwd that runs has other rules, and does not send there; gfwd reload has it read these"
         return "not_loaded", why
@@ -220,15 +233,32 @@ def _down(explanations: Iterable[Explanation], live: Live | None) -> Iterator[Co
                     yield one
 
 
-def _getters(sharing: Sharing, explanation: Explanation, source_port: int | None) -> Sequence[Getter]:
+def _part(receiver: Receiver, explanation: Explanation, source_port: int | None) -> int | None:
+    """Of the exporters, or of the flows, the part that the datagram is in; None: by turns, or it is not known."""
+    balance = receiver.balance if isinstance(receiver, Group) else "exporter"
+    if balance == "exporter":
+        return share_of(explanation.source)
+    if balance == "flow" and source_port is not None:
+        return share_of(explanation.source, (source_port, explanation.port))
+    return None
+
+
+def _getters(sharing: Sharing, part: int | None) -> Sequence[Getter]:
     """Of those who share the copies, the one whose this datagram's is; all, where that is not known."""
-    flow = None
-    if sharing.balance == "flow" and source_port is not None:
-        flow = source_port, explanation.port
-    is_known = sharing.balance == "exporter" or flow is not None
-    if is_known and len(sharing.getters) > 1:
-        return (sharing.getters[sharing.places()[share_of(explanation.source, flow)]],)
+    if part is not None and len(sharing.getters) > 1:
+        return (sharing.getters[sharing.places()[part]],)
     return tuple(dict.fromkeys(sharing.getters))
+
+
+def _by_its_hop(way: WayReport, address: Address, part: int | None) -> tuple[WayReport, tuple[HopReport, ...]]:
+    """The way by the next hop that gets this part, and those that may get the copy as well."""
+    used = [hop for hop in way.hops if hop.is_used]
+    if len(used) <= 1:
+        return way, ()
+    if part is None:
+        return way.by(used[0]), tuple(used[1:])
+    places = hop_shares([Hop(address, 0, 0, None, hop.via, hop.weight) for hop in used])
+    return way.by(used[places[part]]), ()
 
 
 def _instead_of(receiver: Receiver, getter: Getter, down: Collection[Collector]) -> Collector | None:

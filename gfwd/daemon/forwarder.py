@@ -6,30 +6,33 @@ own, and never wait for it.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gfwd.config.model import IcmpSetting
 from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts
 from gfwd.daemon.course import Course, Setting
+from gfwd.daemon.equals import Equals, in_use
 from gfwd.daemon.health import Health, Way
 from gfwd.daemon.links import Links
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
-from gfwd.daemon.neighbours import Asker, KernelAsker, Neighbours
+from gfwd.daemon.neighbours import Neighbours
+from gfwd.daemon.own import addresses_on
+from gfwd.daemon.port_remarks import PortRemarks
 from gfwd.daemon.ports import Port
 from gfwd.daemon.probe.prober import Prober
 from gfwd.daemon.punts import Punts
-from gfwd.daemon.report import HealthReport, NeighbourReport, Report, WayReport, port_report
-from gfwd.daemon.ways import Ways, no_way_by
-from gfwd.daemon.wire import WireAsker
+from gfwd.daemon.report import HealthReport, HopReport, NeighbourReport, Report, WayReport, port_report
+from gfwd.daemon.surroundings import Surroundings
+from gfwd.daemon.tagged_wires import TaggedWires
+from gfwd.daemon.ways import Goal, NextHop, Ways, no_way_by, place_text, tags_of
 from gfwd.errors import GfwdError
-from gfwd.l2.kernel import InterfaceAddress, Kernel, RoutesChanged
+from gfwd.l2.kernel import AddressesChanged, Kernel, RoutesChanged
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Family, Prefix, ports_text
+from gfwd.rules.model import Address, Collector, Family, Prefix, ports_text
 from gfwd.rules.space import RuleSpace
 
 _ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
@@ -38,7 +41,8 @@ _ROUTES_S = 1.0  # from one look at the routes to the next, however often they c
 class Forwarder:
     """One core, and what keeps it right. `say` gets an event for whatever the operator should know.
 
-    It forwards as soon as take() has said what. prober: makes the tries that collectors are checked by.
+    It forwards as soon as take() has said what. prober: makes the tries that collectors are checked by. wires: for
+    neighbours in VLANs that the host has no interface for.
     """
 
     def __init__(
@@ -49,8 +53,10 @@ class Forwarder:
         workers: Sequence[Worker],
         say: Say,
         prober: Prober,
+        wires: TaggedWires,
     ) -> None:
         self._kernel, self._core, self._ports, self._workers, self._say = kernel, core, ports, workers, say
+        self._wires = wires
         self._links = Links(ports, core, say)
         self._by_number = {port.number: port for port in ports}
         self._accounts = Accounts(core)
@@ -64,6 +70,9 @@ class Forwarder:
         self._neighbours = Neighbours(self._set_neighbour, self._say)
         self._punts = Punts(ports, self._neighbours, self._say)
         self._health = Health(prober, self._ways_of, self._say)
+        self._equals = Equals(self._state_of, self._has_link)
+        self._surroundings = Surroundings(kernel, ports, self._ways, workers[0].inject, wires)
+        self._port_remarks = PortRemarks(say)
 
     # ---- the plan ----
 
@@ -72,7 +81,7 @@ class Forwarder:
         assignment = self._accounts.prepare(setting.rules, space)
         watched = self._health.prepare(setting.addresses, time.monotonic())
         destinations = setting.destinations()
-        found = self._ways.find(destinations, setting.macs, setting.gateways)
+        found = self._find(setting, destinations)
         self._enter(
             Course(
                 setting=setting,
@@ -80,9 +89,10 @@ class Forwarder:
                 assignment=assignment,
                 destinations=destinations,
                 found=found,
+                left_out=self._left_out(found),
                 down=watched.down(),
-                senders={port.number: self._senders(port, setting.own) for port in self._ports if port.is_out},
-                askers={port.number: self._asker(port, setting.own) for port in self._ports},
+                senders=self._surroundings.senders(setting.own),
+                askers=self._surroundings.askers(setting.own),
             )
         )
         self._accounts.take(assignment)
@@ -91,20 +101,34 @@ class Forwarder:
     def try_out(self, setting: Setting, space: RuleSpace) -> None:
         """Whether there is room for this; nothing is forwarded by it. Raises GfwdError where there is none."""
         self._accounts.prepare(setting.rules, space)
-        self._ways.find(setting.destinations(), setting.macs, setting.gateways)  # slots for nothing are given back soon
+        self._find(setting, setting.destinations())  # slots for nothing are given back soon
 
     def follow_routes(self) -> None:
-        """Find the ways to all collectors; where they, or the links, are others than before, publish a plan that takes
-        them. Raises GfwdError, and then looks again in a while.
+        """Find the ways to all collectors, and gfwd's own addresses; where they, or the links, are others than before,
+        publish a plan that takes them. Raises GfwdError, and then looks again in a while.
         """
         self._followed = time.monotonic()
         self._to_follow = self._followed + _ROUTES_S  # once more, where this fails
         course = self._now()
-        found = self._ways.find(course.destinations, course.setting.macs, course.setting.gateways)
-        if found != course.found or self._has_other_links:
-            self._enter(replace(course, found=found))
+        setting = course.setting
+        if setting.own_of:
+            setting = replace(setting, own=addresses_on(self._kernel, setting.own_of))
+        found = self._find(setting, course.destinations)
+        after = replace(
+            course,
+            setting=setting,
+            found=found,
+            left_out=self._left_out(found),
+            senders=self._surroundings.senders(setting.own),
+            askers=self._surroundings.askers(setting.own),
+        )
+        if after != course or self._has_other_links:
+            self._enter(after)
         self._has_other_links = False
         self._to_follow = None
+
+    def _find(self, setting: Setting, goals: Iterable[Goal]) -> dict[Goal, tuple[Hop, ...]]:
+        return self._ways.find(goals, setting.macs, setting.gateways, setting.vlans)
 
     def _now(self) -> Course:
         assert self._course is not None, "take() comes first"
@@ -123,6 +147,10 @@ class Forwarder:
         self._course = course
         self._tell_of_ways({} if before is None else before.found)
         self._tell_of_senders([] if before is None else before.without_sender())
+        self._tell_of_equals(frozenset() if before is None else before.left_out)
+        self._tell_of_ports()
+        if before is not None and before.setting.own_of and course.setting.own_of:
+            self._tell_of_own(before.setting.own)
         self._release()
 
     def _apply(self, course: Course) -> None:
@@ -154,10 +182,9 @@ class Forwarder:
         return Blueprint(
             space=course.space,
             routes={
-                collector: Route(slot_of(collector), tuple(filter(None, map(course.found.get, addresses))))
-                for collector, addresses in course.setting.addresses.items()
+                collector: Route(slot_of(collector), course.ways(collector)) for collector in course.setting.addresses
             },
-            ports=self._plan_ports(course.senders, course.setting.icmp),
+            ports=self._plan_ports(course),
             counters=course.assignment.rule_slots(),
             own=course.own(),
             listen=course.setting.listen,
@@ -165,7 +192,7 @@ class Forwarder:
             down=course.down,
         )
 
-    def _plan_ports(self, senders: Mapping[int, tuple[Address, ...]], icmp: IcmpSetting) -> tuple[PlanPort, ...]:
+    def _plan_ports(self, course: Course) -> tuple[PlanPort, ...]:
         """By the core's numbers: ports, and the host stacks behind them."""
         found: dict[int, PlanPort] = {}
         for port in self._ports:
@@ -173,38 +200,44 @@ class Forwarder:
             punts = not port.has_neighbours
             found[port.number] = PlanPort(
                 mac=link.mac,
+                tags=tags_of(course.setting.vlans.get(str(port))),
                 mtu=link.mtu,
                 punts=punts,
-                punts_closed=punts and icmp.port_unreachable,
-                punts_too_big=port.is_in and icmp.too_big,
+                punts_closed=punts and course.setting.icmp.port_unreachable,
+                punts_too_big=port.is_in and course.setting.icmp.too_big,
                 passes_to=port.host,
                 out_only=not port.is_in,
-                own=senders.get(port.number, ()),
+                own=course.senders.get(port.number, ()),
             )
             if port.host is not None:
                 found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, out_only=True)
         return tuple(found[number] for number in sorted(found))
 
-    def _tell_of_ways(self, before: Mapping[Address, Hop | None]) -> None:
+    def _tell_of_ways(self, before: Mapping[Goal, tuple[Hop, ...]]) -> None:
         """Which collectors have lost their way, or never had one, and which have found it again."""
-        for address, hop in self._now().found.items():
-            if hop is None and (address not in before or before[address] is not None):
-                self._tell_of_missing(address)
-            elif hop is not None and before.get(address, hop) is None:
-                names, port = self._names_of(address), str(self._by_number[hop.egress])
+        for goal, hops in self._now().found.items():
+            if not hops and before.get(goal, True):
+                self._tell_of_missing(goal)
+            elif hops and before.get(goal, hops) == ():
+                names, port = self._names_of(goal), str(self._by_number[hops[0].egress])
+                address = str(goal.address)
                 self._say(
                     events.COLLECTOR_HAS_WAY(
-                        f"collector {names}: a route leaves by {port}", collector=names, address=str(address), port=port
+                        f"collector {names}: a route leaves by {port}", collector=names, address=address, port=port
                     )
                 )
 
-    def _senders(self, port: Port, own: Sequence[Prefix]) -> tuple[Address, ...]:
-        """What copies may leave with, first where exporters send to: that is whom collectors know."""
-        ours = [Address(one.family, one.value) for one in own if one.size == 1]
-        if port.is_bare:
-            return tuple(ours)
-        there = [its.address for its in self._kernel.addresses(port.link.index) if not its.address.is_link_local]
-        return tuple(sorted(there, key=lambda address: address not in ours))
+    def _tell_of_own(self, before: Sequence[Prefix]) -> None:
+        own = self._now().setting.own
+        if set(own) != set(before):
+            texts = list(map(str, own))
+            are = f"gfwd's own addresses are now {', '.join(texts)}"
+            none = "no address is left on the ports that exporters send to, so nothing is for gfwd until there is one"
+            self._say(events.OWN_CHANGED(are if own else none, own=texts))
+
+    def _tell_of_ports(self) -> None:
+        used = {hop.egress for hops in self._now().found.values() for hop in hops}
+        self._port_remarks.tell([(port, self._links.of(port)) for port in self._ports], used, self._ways)
 
     def _tell_of_senders(self, before: Sequence[tuple[Collector, Address, int]]) -> None:
         for collector, address, number in self._now().without_sender():
@@ -221,61 +254,50 @@ class Forwarder:
                 )
 
     def _tell_what_is_missing(self) -> None:
-        for address, hop in self._now().found.items():
-            if hop is None:
-                self._tell_of_missing(address)
+        for goal, hops in self._now().found.items():
+            if not hops:
+                self._tell_of_missing(goal)
 
-    def _tell_of_missing(self, address: Address) -> None:
-        out = [port for port in self._ports if port.is_out]
+    def _tell_of_missing(self, goal: Goal) -> None:
+        address = goal.address
+        out = [port for port in self._ports if port.is_out and goal.out in (None, str(port))]
         up = [port for port in out if self._links.of(port).is_up]
         mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
-        names = self._names_of(address)
+        names = self._names_of(goal)
         self._say(
             events.COLLECTOR_NO_WAY(
-                f"collector {names}: warning: {no_way_by(out)}{mend}", collector=names, address=str(address)
+                f"collector {names}: warning: {no_way_by(out or [goal.out])}{mend}",
+                collector=names,
+                address=str(address),
             )
         )
 
-    def _names_of(self, address: Address) -> str:
-        return ", ".join(map(str, self._now().destinations[address]))
+    def _names_of(self, goal: Goal) -> str:
+        return ", ".join(map(str, self._now().destinations[goal]))
 
     # ---- neighbours ----
 
     def _want_neighbours(self, course: Course) -> None:
         now = time.monotonic()
         self._punts.follow(course.wires(), course.setting.own, course.setting.icmp, course.setting.rarp, now)
-        for (number, address), slot in self._ways.slots.items():
-            if address not in course.setting.macs:
-                self._neighbours.want(slot, str(self._by_number[number]), address, course.askers[number], now)
+        for hop, slot in self._ways.slots.items():
+            if hop.address not in course.setting.macs:
+                place = self._place_of(hop)
+                self._neighbours.want(slot, place, hop.address, course.askers[hop.port, hop.vlan], now)
 
     def _fix_neighbours(self, course: Course) -> None:
         """Behind all that may fail: a MAC that is not asked for is never taken on trial."""
-        for (_, address), slot in self._ways.slots.items():
-            mac = course.setting.macs.get(address)
+        for hop, slot in self._ways.slots.items():
+            mac = course.setting.macs.get(hop.address)
             if mac is not None:
                 self._neighbours.fix(slot, mac)
 
-    def _asker(self, port: Port, own: Sequence[Prefix]) -> Asker:
-        if port.has_neighbours:
-            return KernelAsker(self._kernel, port.link.index)
-        given = [
-            InterfaceAddress(Address(one.family, one.value), ADDRESS_BITS[one.family]) for one in own if one.size == 1
-        ]
-        if not port.is_bare:
-            alone = self._of_no_kernel(given) if port.is_in else []
-            given = [*self._kernel.addresses(port.link.index), *alone]
-        return WireAsker(
-            inject=self._workers[0].inject,
-            port=port.number,
-            mac=port.link.mac,
-            addresses=given,
-        )
+    def _place_of(self, hop: NextHop) -> str:
+        return place_text(self._by_number[hop.port], hop.vlan)
 
-    def _of_no_kernel(self, given: Sequence[InterfaceAddress]) -> list[InterfaceAddress]:
-        """Own addresses that gfwd alone has: nobody else would answer for them."""
-        routed = [port.link.index for port in self._ports if not port.is_bare]
-        theirs = {its.address for index in routed for its in self._kernel.addresses(index)}
-        return [its for its in given if its.address not in theirs]
+    def _state_of(self, slot: int) -> NeighbourState:
+        """As the core knows it."""
+        return self._told.get(slot, (None, NeighbourState.EMPTY))[1]
 
     def _set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         self._told[slot] = mac, state
@@ -287,11 +309,15 @@ class Forwarder:
         """The ways that its copies take: of its addresses of each family, that of the first that has one."""
         course = self._now()
         neighbours = {slot: neighbour.address for neighbour, slot in self._ways.slots.items()}
-        first: dict[Family, Way] = {}
-        for hop in filter(None, map(course.found.get, course.setting.addresses[collector])):
-            _, state = self._told.get(hop.neighbour, (None, NeighbourState.EMPTY))
-            first.setdefault(hop.address.family, Way(hop.address, neighbours[hop.neighbour], state))
-        return tuple(first.values())
+        first: dict[Family, Address] = {}
+        hops = course.ways(collector)
+        for hop in hops:
+            first.setdefault(hop.address.family, hop.address)
+        return tuple(
+            Way(hop.address, neighbours[hop.neighbour], self._state_of(hop.neighbour))
+            for hop in hops
+            if first[hop.address.family] == hop.address
+        )
 
     def _follow_health(self, now: float) -> None:
         """Publish a plan without the collectors that are down, where they are others than before."""
@@ -301,17 +327,42 @@ class Forwarder:
             self._enter(replace(self._now(), down=down))
             self._health.tell(before)
 
+    # ---- next hops as good as each other ----
+
+    def _left_out(self, found: Mapping[Goal, tuple[Hop, ...]]) -> frozenset[int]:
+        before = frozenset[int]() if self._course is None else self._course.left_out
+        return self._equals.left_out(found.values(), before, time.monotonic())
+
+    def _has_link(self, number: int) -> bool:
+        link = self._links.of(self._by_number[number])
+        return link.is_up and link.has_carrier
+
+    def _follow_equals(self) -> None:
+        """Publish a plan without the next hops that are out, where they are others than before."""
+        course = self._now()
+        left_out = self._left_out(course.found)
+        if left_out != course.left_out:
+            self._enter(replace(course, left_out=left_out))
+
+    def _tell_of_equals(self, before: frozenset[int]) -> None:
+        left_out = self._now().left_out
+        for hop, slot in self._ways.slots.items():
+            if slot not in left_out ^ before:
+                continue
+            address, port = str(hop.address), self._place_of(hop)
+            if slot in left_out:
+                text = f"next hop {address} on {port}: what went by it goes by its equals, while there are any"
+                self._say(events.NEXT_HOP_OUT(text, neighbour=address, port=port))
+            else:
+                text = f"next hop {address} on {port}: it has again what went by it"
+                self._say(events.NEXT_HOP_BACK(text, neighbour=address, port=port))
+
     # ---- news ----
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called next (time.monotonic()); None: not before something comes."""
-        deadlines = (
-            self._neighbours.deadline(),
-            self._punts.deadline(),
-            self._to_follow,
-            self._ways.deadline(),
-            self._health.deadline(),
-        )
+        its = (self._neighbours, self._punts, self._ways, self._health, self._equals)
+        deadlines = (self._to_follow, *(one.deadline() for one in its))
         return min((when for when in deadlines if when is not None), default=None)
 
     def advance(self) -> None:
@@ -324,7 +375,7 @@ class Forwarder:
         if links:
             self._to_follow = now
             self._has_other_links |= any(news.is_of_frames for news in links)
-        elif any(isinstance(change, RoutesChanged) for change in changes) and self._to_follow is None:
+        elif any(isinstance(one, RoutesChanged | AddressesChanged) for one in changes) and self._to_follow is None:
             self._to_follow = max(now, self._followed + _ROUTES_S)
         trouble: GfwdError | None = None
         if self._to_follow is not None and self._to_follow <= now:
@@ -342,9 +393,12 @@ class Forwarder:
         for worker in self._workers:
             for record in worker.punted():
                 self._punts.punted(record, now)
+        for record in self._wires.taken():
+            self._punts.punted(record, now)
         self._neighbours.advance(now)
         self._punts.advance(now)
         try:
+            self._follow_equals()
             self._follow_health(now)
         except GfwdError as error:
             trouble = error
@@ -360,16 +414,12 @@ class Forwarder:
 
     def report(self, *, with_rules: bool = True) -> Report:
         """How it stands now."""
-        used = {hop.neighbour for hop in self._now().found.values() if hop is not None}
+        used = {hop.neighbour for hops in self._now().found.values() for hop in hops}
         return Report(
             self._accounts.ledger(with_rules=with_rules),
             self._core.work(),
             tuple(port_report(self._core, port) for port in self._ports),
-            tuple(
-                self._neighbour_report(slot, self._by_number[number], address)
-                for (number, address), slot in self._ways.slots.items()
-                if slot in used
-            ),
+            tuple(self._neighbour_report(slot, hop) for hop, slot in self._ways.slots.items() if slot in used),
             self.health(),
             tuple(self._punts.counts()),
         )
@@ -380,22 +430,23 @@ class Forwarder:
 
     def ways(self) -> list[WayReport]:
         """The ways to all addresses of collectors."""
-        hops = {slot: hop for hop, slot in self._ways.slots.items()}
-        course = self._now()
-        found = []
-        for address, hop in course.found.items():
-            if hop is None:
-                found.append(WayReport(str(address), None, None, None, None, None))
-                continue
-            neighbour = hops[hop.neighbour]
-            its = self._neighbour_report(hop.neighbour, self._by_number[neighbour.port], neighbour.address)
-            own = next((str(one) for one in course.senders[hop.egress] if one.family == address.family), None)
-            found.append(WayReport(str(address), its.address, its.port, its.mac, its.state, own))
-        return found
+        neighbours = {slot: hop for hop, slot in self._ways.slots.items()}
+        return [self._way_report(goal, hops, neighbours) for goal, hops in self._now().found.items()]
 
-    def _neighbour_report(self, slot: int, port: Port, address: Address) -> NeighbourReport:
+    def _way_report(self, goal: Goal, hops: Sequence[Hop], neighbours: Mapping[int, NextHop]) -> WayReport:
+        course = self._now()
+        used = in_use(hops, course.left_out)
+        found = []
+        for hop in hops:
+            its = self._neighbour_report(hop.neighbour, neighbours[hop.neighbour])
+            own = next((str(one) for one in course.senders[hop.egress] if one.family == goal.address.family), None)
+            found.append(HopReport(*its, own=own, via=hop.via, weight=hop.weight, is_used=hop in used))
+        return WayReport.of(str(goal.address), found, out=goal.out, vlan=goal.vlan)
+
+    def _neighbour_report(self, slot: int, hop: NextHop) -> NeighbourReport:
         mac, state = self._told.get(slot, (None, NeighbourState.EMPTY))
-        return NeighbourReport(str(address), str(port), None if mac is None else mac.hex(":"), state.name.lower())
+        its_mac = None if mac is None else mac.hex(":")
+        return NeighbourReport(str(hop.address), self._place_of(hop), its_mac, state.name.lower())
 
     # ---- words ----
 

@@ -238,7 +238,7 @@ class Neighbours:
     def _reread(self, tables: Reread, now: float) -> None:
         entries = {(entry.index, entry.address): entry for entry in tables.neighbours}
         for slot, its in self._slots.items():
-            kind, index = its.asker.place
+            kind, index, _ = its.asker.place
             if kind == "interface":
                 none = NeighbourChange(index, its.address, None, EntryState.DELETED)
                 self._entry(slot, entries.get((index, its.address), none), now)

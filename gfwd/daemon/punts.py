@@ -11,6 +11,7 @@ from gfwd.daemon import icmp_socket
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Say
 from gfwd.daemon.neighbours import Neighbours
+from gfwd.daemon.place import vlan_of
 from gfwd.daemon.ports import Port
 from gfwd.daemon.report import AnswerReport
 from gfwd.daemon.wire import Result, Wire, WireAsker
@@ -36,7 +37,7 @@ class Punts:
     ) -> None:
         self._ports = {port.number: port for port in ports}
         self._neighbours, self._say, self._random = neighbours, say, random
-        self._wires: dict[int, Wire] = {}
+        self._wires: dict[tuple[int, int | None], Wire] = {}  # by port and VLAN
         self._complaints = Complaints()
         self._by_host: Counter[tuple[int, Result]] = Counter()  # errors that the host was to send, by port
         self._is_refused = False  # the host sends none
@@ -53,14 +54,14 @@ class Punts:
         destination addresses that are ours. rarp: addresses of stations, by MAC.
         """
         self._complaints.follow(own)
-        there = {asker.port: asker for asker in askers}
+        there = {(asker.port, asker.place.vlan): asker for asker in askers}
         macs = [asker.mac for asker in there.values()]
-        for number in self._wires.keys() - there.keys():
-            del self._wires[number]
-        for number, asker in there.items():
-            if number not in self._wires:
-                self._wires[number] = Wire(asker, self._name(number), self._say, self._random)
-            self._wires[number].follow(asker, macs, icmp.echo, rarp, now)
+        for gone in self._wires.keys() - there.keys():
+            del self._wires[gone]
+        for at, asker in there.items():
+            if at not in self._wires:
+                self._wires[at] = Wire(asker, self._name(asker.port), self._say, self._random)
+            self._wires[at].follow(asker, macs, icmp.echo, rarp, now)
 
     def deadline(self) -> float | None:
         """When `advance` wants to be called; None: never, as it stands."""
@@ -94,14 +95,16 @@ class Punts:
 
     def _heard(self, record: Record, now: float) -> None:
         """Raises FrameError."""
-        wire = self._wires.get(record.port)
+        vlan = vlan_of(ethernet.parse(record.frame).tags)
+        wire = self._wire(record.port, vlan)
         if wire is None or not wire.is_for(record.frame):
             return
         heard = hearing.parse(record.frame)
         if isinstance(heard, Datagram):
             self._complain(record.port, Kind.PORT_UNREACHABLE, heard, self._complaints.port_unreachable(heard, now))
             return
-        if isinstance(heard, arp.Arp | nd.Neighbour) and (said := heard.statement()) is not None:
+        is_there = wire.asker.place.vlan == vlan  # of neighbours, another VLAN says nothing
+        if is_there and isinstance(heard, arp.Arp | nd.Neighbour) and (said := heard.statement()) is not None:
             self._neighbours.heard(wire.asker, said, now)
         wire.heard(heard, now)
 
@@ -115,7 +118,7 @@ class Punts:
     def _complain(self, number: int, kind: Kind, about: Datagram, complaint: Complaint | None) -> None:
         if complaint is None:
             return
-        wire = self._wires.get(number)
+        wire = self._wire(number, vlan_of(about.ether.tags))
         if wire is None:
             self._have_the_host_send(number, complaint)
         elif complaint.packet is None:
@@ -142,6 +145,10 @@ class Punts:
         else:
             self._by_host[number, "sent"] += 1
             self._is_refused = False
+
+    def _wire(self, port: int, vlan: int | None) -> Wire | None:
+        """Where there is no host stack, also for a VLAN in which no collector is."""
+        return self._wires.get((port, vlan)) or self._wires.get((port, None))
 
     def _name(self, number: int) -> str:
         return str(self._ports[number])

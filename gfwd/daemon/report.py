@@ -1,11 +1,15 @@
 """How a gfwd that runs stands: the ledgers, and what stands beside them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from gfwd.daemon.ports import Port
+from gfwd.daemon.ways import Goal
 from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, Work
+from gfwd.rules.model import Address
 
 
 class PortReport(NamedTuple):
@@ -54,11 +58,28 @@ class NeighbourReport(NamedTuple):
     state: str
 
 
+class HopReport(NamedTuple):
+    """A next hop on the way to a collector; see NeighbourReport, WayReport.own, and Hop for via and weight.
+
+    is_used: copies go there; one that is not leaves them to others as good.
+    """
+
+    next_hop: str
+    port: str
+    mac: str | None
+    state: str
+    own: str | None
+    via: str
+    weight: int
+    is_used: bool
+
+
 class WayReport(NamedTuple):
     """The way to an address of a collector: the neighbour that gets its copies, and the port that they leave by.
 
     None where no route leaves by a port of ours. state: of the neighbour. own: gfwd's own address, with which copies
-    leave that are to have one; None: it has none there.
+    leave that are to have one; None: it has none there. hops: all next hops, of which the first that is used stands
+    here. out, vlan: what the collector's options say.
     """
 
     address: str
@@ -67,6 +88,34 @@ class WayReport(NamedTuple):
     mac: str | None
     state: str | None
     own: str | None = None
+    hops: tuple[HopReport, ...] = ()
+    out: str | None = None
+    vlan: int | None = None
+
+    @classmethod
+    def of(cls, address: str, hops: Sequence[HopReport], *, out: str | None, vlan: int | None) -> "WayReport":
+        """By these next hops."""
+        none = cls(address, None, None, None, None, None, tuple(hops), out, vlan)
+        used = next((hop for hop in hops if hop.is_used), None)
+        return none if used is None else none.by(used)
+
+    @classmethod
+    def read(cls, way: Mapping[str, Any]) -> "WayReport":
+        """From as_json()."""
+        return cls(**{**way, "hops": tuple(HopReport(**hop) for hop in way.get("hops", ()))})
+
+    def goal(self) -> Goal:
+        """What it is the way to."""
+        address = ip_address(self.address)
+        return Goal(Address(4 if address.version == 4 else 6, int(address)), self.out, self.vlan)
+
+    def by(self, hop: HopReport) -> "WayReport":
+        """With this one of the next hops."""
+        return self._replace(next_hop=hop.next_hop, port=hop.port, mac=hop.mac, state=hop.state, own=hop.own)
+
+    def as_json(self) -> dict[str, Any]:
+        """As an object of JSON."""
+        return {**self._asdict(), "hops": [hop._asdict() for hop in self.hops]}
 
 
 class HealthReport(NamedTuple):

@@ -2,13 +2,12 @@
 
 import os
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gfwd.config.model import Config
-from gfwd.config.port_name import PortName
 from gfwd.daemon import signals
 from gfwd.daemon.card.order import in_order
 from gfwd.daemon.control import Control
@@ -20,18 +19,20 @@ from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log.event import Say
 from gfwd.daemon.log.writer import Log
 from gfwd.daemon.netmap_ports import open_netmap_ports
+from gfwd.daemon.own import addresses_on
 from gfwd.daemon.ports import Port, Wanted
 from gfwd.daemon.probe.prober import Prober
 from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
 from gfwd.daemon.service import Render, Service, setting_of, tell_of
+from gfwd.daemon.tagged_wires import TaggedWires
 from gfwd.daemon.unknown import UnknownExporters
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
 from gfwd.errors import GfwdError, UsageError
 from gfwd.l2.kernel import Kernel, open_kernel
 from gfwd.native.core import Core, Limits, NeedsCopies, RunEnd, Worker
-from gfwd.rules.model import ADDRESS_BITS, Prefix
+from gfwd.rules.model import Prefix
 
 # What a reload may bring more of. Counters and slots that nobody uses are address space, no memory.
 _ROOM_FOR_RULES = 65_536
@@ -74,7 +75,7 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
         own = _own(kernel, config)
         setting = setting_of(fresh, own)
         tell_of(fresh.remarks, log.say)
-        not_the_kernels = bool(set(own) - set(_addresses_of(kernel, config.inputs)))
+        not_the_kernels = bool(set(own) - set(addresses_on(kernel, config.inputs)))
         with (
             signals.Signals() as heard,
             Reader(read) as reader,
@@ -90,11 +91,11 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
 
 def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -> Outcome:
     config, kernel, log = fresh.config, around.kernel, around.log
-    with Core(_limits(fresh, setting)) as core, Prober() as prober:
+    with Core(_limits(fresh, setting)) as core, Prober() as prober, TaggedWires() as wires:
         ports = _open(core, kernel, config, setting, log.say, copies=copies)
         _refuse_halves(ports, setting)
         workers = _workers(core, ports, config)
-        forwarder = Forwarder(kernel, core, ports, workers, log.say, prober)
+        forwarder = Forwarder(kernel, core, ports, workers, log.say, prober, wires)
         forwarder.take(setting, fresh.space)
         unknown = UnknownExporters(core)
         service = Service(
@@ -112,7 +113,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             KeepUp(ports, log.say),
             Threads(workers, config.cpus) as threads,
         ):
-            service.serve((kernel.fileno(), prober.fileno()), workers, threads, around.heard, control)
+            service.serve((kernel.fileno(), prober.fileno(), *wires.filenos()), workers, threads, around.heard, control)
             threads.stop()
             drain(core, ports, workers, log.say)
         report = forwarder.report()
@@ -133,7 +134,7 @@ def _limits(fresh: Fresh, setting: Setting) -> Limits:
     return Limits(
         rules=2 * len(fresh.space.ranked) + _ROOM_FOR_RULES,
         collectors=2 * len(setting.addresses) + _ROOM_FOR_COLLECTORS,
-        neighbours=2 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS,
+        neighbours=4 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS,
         **fresh.config.sizes._asdict(),
     )
 
@@ -155,18 +156,7 @@ def _wanted(config: Config) -> list[Wanted]:
 
 
 def _own(kernel: Kernel, config: Config) -> tuple[Prefix, ...]:
-    return config.own or _addresses_of(kernel, config.inputs)
-
-
-def _addresses_of(kernel: Kernel, names: Iterable[PortName]) -> tuple[Prefix, ...]:
-    """What the kernel has there. Who has no interface has none; who names one that is not there hears of that later."""
-    interfaces = {name.interface for name in names}
-    return tuple(
-        Prefix(address.family, address.value, ADDRESS_BITS[address.family])
-        for link in kernel.links()
-        if link.name in interfaces
-        for address, _ in kernel.addresses(link.index)
-    )
+    return config.own or addresses_on(kernel, config.inputs)
 
 
 # ---- what cannot be ----

@@ -50,6 +50,8 @@ def setting_of(fresh: Fresh, own: tuple[Prefix, ...]) -> Setting:
         addresses=fresh.addresses,
         macs=config.macs,
         gateways=config.gateways,
+        vlans={str(name): number for name, number in config.vlans.items()},
+        own_of=() if config.own else config.inputs,
         icmp=config.icmp,
         rarp=config.rarp,
     )
@@ -169,7 +171,7 @@ class Service:
             reply([neighbour._asdict() for neighbour in self._forwarder.report().neighbours])
         elif do == "ways":
             ways, health = self._forwarder.ways(), self._forwarder.health()
-            reply({"ways": [way._asdict() for way in ways], "health": [one._asdict() for one in health]})
+            reply({"ways": [way.as_json() for way in ways], "health": [one._asdict() for one in health]})
         elif do == "unknown":
             reply(self._unknown_as_asked(question))
         elif do == "reload":

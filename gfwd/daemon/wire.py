@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
-from gfwd.daemon.place import Place
+from gfwd.daemon.place import Place, vlan_of
 from gfwd.errors import GfwdError
 from gfwd.l2 import arp, ethernet, nd
 from gfwd.l2 import own as own_addresses
@@ -44,7 +44,7 @@ class WireAsker:
 
     @property
     def place(self) -> Place:
-        return Place("port", self.port)
+        return Place("port", self.port, vlan_of(self.tags))
 
     @property
     def link_local(self) -> Address:
@@ -122,16 +122,18 @@ class Wire:
 
     def send(self, kind: Kind, frame: bytes) -> None:
         """A frame leaves, and is counted."""
+        self.counts[kind, "sent" if self._send(frame) else "lost"] += 1
+
+    def _send(self, frame: bytes) -> bool:
         try:
-            is_sent = self.asker.inject(self.asker.port, frame)
-        except GfwdError:  # longer than what can leave there
-            is_sent = False
-        self.counts[kind, "sent" if is_sent else "lost"] += 1
+            return self.asker.inject(self.asker.port, frame)
+        except GfwdError:  # it is longer than what can leave, or there is no way into the VLAN, as neighbours say
+            return False
 
     def _do(self, acts: Sequence[Act]) -> None:
         for act in acts:
             if isinstance(act, own_addresses.Send):
-                self.asker.inject(self.asker.port, act.frame)
+                self._send(act.frame)
             else:
                 self._say(self._event(act))
 

@@ -15,7 +15,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fcntl import ioctl
@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 from gfwd.errors import GfwdError
 from gfwd.l2 import arp, rtsock
 from gfwd.l2.kernel import (
+    AddressesChanged,
     Change,
     EntryState,
     InterfaceAddress,
@@ -51,8 +52,11 @@ _LINK_STATE_DOWN = 1
 _BIOCSETIF = 0x8020426C  # net/bpf.h
 _BIOCSHDRCMPLT = 0x80044275
 _SIOCGNBRINFO_IN6 = 0xC038694E  # netinet6/in6_var.h
+_SIOCGETVLAN = 0xC020693A  # net/if_vlan_var.h: SIOCGIFGENERIC
+_8021Q = 0x8100
 _MAC_BYTES = 6
 
+_VLANREQ: Final = Struct("16sHH")  # struct vlanreq: parent, number, type of the tag
 _NBRINFO: Final = Struct("16s16sqiii4x")  # struct in6_nbrinfo: interface, address, asked, is router, state, expire
 _ND_STATES: Final = {  # netinet6/nd6.h
     -2: EntryState.DELETED,  # ND6_LLINFO_NOSTATE
@@ -112,7 +116,8 @@ class FreeBSDKernel(Kernel):
 
     @in_plain_words()
     def links(self) -> tuple[Link, ...]:
-        return tuple(_link(message) for message in _interfaces() if isinstance(message, rtsock.Interface))
+        found = tuple(_link(message) for message in _interfaces() if isinstance(message, rtsock.Interface))
+        return _with_vlans(found)
 
     @in_plain_words()
     def addresses(self, index: int) -> tuple[InterfaceAddress, ...]:
@@ -221,8 +226,11 @@ class FreeBSDKernel(Kernel):
         if Table.NEIGHBOURS in heard or timers:
             self._look_at_neighbours()
         found, self._found, self._routing.heard = self._found, [], Table.NONE
-        if Table.ROUTES in heard or any(isinstance(change, LinkChange) for change in found):
+        has_links = any(isinstance(change, LinkChange) for change in found)
+        if Table.ROUTES in heard or has_links:
             found.append(RoutesChanged())
+        if Table.ADDRESSES in heard or has_links:
+            found.append(AddressesChanged())
         return found
 
     def _look_at_links(self) -> None:
@@ -337,6 +345,25 @@ def _link(message: rtsock.Interface) -> Link:
     return Link(
         message.index, message.name, message.mac, message.mtu, is_up, is_up and message.link_state != _LINK_STATE_DOWN
     )
+
+
+def _with_vlans(links: Sequence[Link]) -> tuple[Link, ...]:
+    """Those that are a VLAN's know it; routing messages do not say so. Raises OSError."""
+    indexes = {link.name: link.index for link in links}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        return tuple(_with_vlan(link, asking, indexes) for link in links)
+
+
+def _with_vlan(link: Link, asking: socket.socket, indexes: Mapping[str, int]) -> Link:
+    answer = ctypes.create_string_buffer(_VLANREQ.size)
+    try:
+        # struct ifreq: a name, and where the answer is to be.
+        ioctl(asking, _SIOCGETVLAN, pack("16sQ8x", link.name.encode(), ctypes.addressof(answer)))
+    except OSError:  # it is none
+        return link
+    parent, number, kind = _VLANREQ.unpack(answer.raw)
+    index = indexes.get(parent.rstrip(b"\0").decode("ascii", "replace"))
+    return link if index is None or kind not in (0, _8021Q) else replace(link, vlan=number, parent=index)
 
 
 def _as_gone(link: Link) -> Link:

@@ -31,7 +31,11 @@ class EntryState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface. mac: 6 bytes for Ethernet, else of any length. mtu: bytes. has_carrier: something is plugged in."""
+    """An interface. mac: 6 bytes for Ethernet, else of any length. mtu: bytes. has_carrier: something is plugged in.
+
+    vlan: of an interface that is a VLAN's (IEEE 802.1Q), its number, and parent: the interface that it stands on: its
+    index.
+    """
 
     index: int
     name: str
@@ -39,6 +43,8 @@ class Link:
     mtu: int
     is_up: bool
     has_carrier: bool
+    vlan: int | None = None
+    parent: int | None = None
 
 
 class InterfaceAddress(NamedTuple):
@@ -83,6 +89,10 @@ class RoutesChanged(NamedTuple):
     """Routes came or went."""
 
 
+class AddressesChanged(NamedTuple):
+    """Own addresses of some interface came or went; or links did, and took theirs along."""
+
+
 class Reread(NamedTuple):
     """News were lost: this is all that there is, and what is not in it is gone."""
 
@@ -90,7 +100,7 @@ class Reread(NamedTuple):
     neighbours: tuple[NeighbourChange, ...]
 
 
-Change = NeighbourChange | LinkChange | RoutesChanged | Reread
+Change = NeighbourChange | LinkChange | RoutesChanged | AddressesChanged | Reread
 
 
 @contextmanager

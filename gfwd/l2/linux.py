@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import (
+    AddressesChanged,
     Change,
     EntryState,
     InterfaceAddress,
@@ -47,7 +48,9 @@ _RTM_F_FIB_MATCH = 0x2000  # the route as it was written, not what it comes to f
 _RTN_UNICAST = 1
 _RTNH_F_DEAD = 1
 _RT_TABLE_MAIN = 254
-_GROUPS = 0x1 | 0x4 | 0x40 | 0x400  # RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _IPV6_ROUTE
+_8021Q = 0x8100  # linux/if_ether.h
+# RTMGRP_LINK, _NEIGH, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
+_GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400
 
 _READ_BYTES = 65_536
 _READS_MOST = 256  # at once, so that a flood of news does not keep the caller
@@ -167,7 +170,7 @@ class LinuxKernel(Kernel):
     @in_plain_words()
     def changes(self) -> list[Change]:
         found: list[Change] = []
-        has_routes = False
+        has_routes = has_addresses = False
         try:
             for message in self._messages():
                 event = message["event"]
@@ -180,11 +183,16 @@ class LinuxKernel(Kernel):
                     found += links
                 elif event in ("RTM_NEWROUTE", "RTM_DELROUTE"):
                     has_routes |= _is_used(message)
+                elif event in ("RTM_NEWADDR", "RTM_DELADDR"):
+                    # Of the routes that an address takes down with it, as gateways within its network, likewise.
+                    has_addresses = has_routes = True
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            return [self._reread(), RoutesChanged()]
-        return [*found, RoutesChanged()] if has_routes else found
+            return [self._reread(), RoutesChanged(), AddressesChanged()]
+        if has_routes:
+            found.append(RoutesChanged())
+        return [*found, AddressesChanged()] if has_addresses else found
 
     def _messages(self) -> Iterator[Any]:
         for _ in range(_READS_MOST):
@@ -244,6 +252,7 @@ class LinuxKernel(Kernel):
 
 def _link(message: Any) -> Link:
     flags = message["flags"]
+    vlan = _vlan(message)
     return Link(
         int(message["index"]),
         str(message.get("IFLA_IFNAME", "")),
@@ -251,7 +260,21 @@ def _link(message: Any) -> Link:
         int(message.get("IFLA_MTU", 0)),
         bool(flags & _IFF_UP),
         bool(flags & _IFF_LOWER_UP),
+        vlan,
+        None if vlan is None else int(message.get("IFLA_LINK") or 0),
     )
+
+
+def _vlan(message: Any) -> int | None:
+    """Its number, of a VLAN's interface on one of this namespace; a provider's (IEEE 802.1ad) has other tags."""
+    if message.get("IFLA_LINK_NETNSID") is not None:
+        return None
+    about = message.get("IFLA_LINKINFO")
+    its = about.get("IFLA_INFO_DATA") if about is not None and about.get("IFLA_INFO_KIND") == "vlan" else None
+    if its is None or its.get("IFLA_VLAN_PROTOCOL") not in (None, _8021Q):
+        return None
+    number = its.get("IFLA_VLAN_ID")
+    return None if number is None else int(number)
 
 
 def _entry(message: Any) -> NeighbourChange | None:
@@ -282,7 +305,7 @@ def _routes(message: Any) -> Iterator[Route]:
         return
     for hop in several:
         if not hop["flags"] & _RTNH_F_DEAD:
-            yield Route(destination, _gateway(hop), int(hop["oif"]), metric)
+            yield Route(destination, _gateway(hop), int(hop["oif"]), metric, int(hop["hops"]) + 1)
 
 
 def _gateway(hop: Any) -> Address | None:

@@ -28,7 +28,8 @@ _ANSWER_S = 0.3
 _TRIES_MOST = 3
 _NO_ROUTE: Final = {errno.ESRCH, errno.ENETUNREACH}
 _OF_LINKS: Final = {rtsock.IFINFO, rtsock.IFANNOUNCE}
-_OF_ROUTES: Final = {rtsock.ADD, rtsock.DELETE, rtsock.CHANGE, rtsock.NEWADDR, rtsock.DELADDR}
+_OF_ROUTES: Final = {rtsock.ADD, rtsock.DELETE, rtsock.CHANGE}
+_OF_ADDRESSES: Final = {rtsock.NEWADDR, rtsock.DELADDR}
 
 
 class Table(Flag):
@@ -38,6 +39,7 @@ class Table(Flag):
     LINKS = auto()
     NEIGHBOURS = auto()
     ROUTES = auto()
+    ADDRESSES = auto()
 
 
 class RoutingSocket:
@@ -117,6 +119,8 @@ def _table_of(message: rtsock.Message) -> Table:
     """What has changed there; an answer to a question (rtsock.GET) changes nothing."""
     if message.type in _OF_LINKS:
         return Table.LINKS
+    if message.type in _OF_ADDRESSES:
+        return Table.ADDRESSES | Table.ROUTES  # which lead by way of them
     if message.type not in _OF_ROUTES:
         return Table.NONE
     is_entry = isinstance(message, rtsock.Route) and bool(message.flags & rtsock.RTF_LLDATA)

@@ -6,7 +6,10 @@
 
 /* ---- one frame, to all targets of its rule ---- */
 
-/* Who gets copies, each once: what a rule names and what groups choose may be the same. How many they are. */
+/*
+ * Who gets copies, each once: what a rule names and what groups choose may be the same. A collector with several next
+ * hops has as many targets, and is known by its counter slot. How many they are.
+ */
 static uint32_t
 choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *special, uint32_t *targets)
 {
@@ -17,7 +20,7 @@ choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *
 		    b->tx->turns);
 		uint32_t place = 0;
 
-		while (place < n && targets[place] != target)
+		while (place < n && b->targets[targets[place]].collector != b->targets[target].collector)
 			place++;
 		targets[place] = target;
 		n += place == n;

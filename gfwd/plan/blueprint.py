@@ -42,25 +42,33 @@ class PlanPort:
 class Hop(NamedTuple):
     """One address of a collector, and a way there: the port to leave by, and the neighbour slot of the next hop.
 
-    tags: VLAN tags to leave with, 0, 4 or 8 bytes as they stand in the frame; None: the port's.
+    tags: VLAN tags to leave with, 0, 4 or 8 bytes as they stand in the frame; None: the port's. via: what the next hop
+    is called, which is the same on every gfwd and after each start; it is told by that from others to the same address.
+    weight: of these, it gets so many parts for each one of a next hop that has weight 1.
     """
 
     address: Address
     egress: int
     neighbour: int
     tags: bytes | None = None
+    via: str = ""
+    weight: int = 1
 
 
 class Route(NamedTuple):
-    """A collector: its counter slot, and its addresses in order of preference; none when its name has none."""
+    """A collector: its counter slot, and the ways to its addresses in order of preference; none when its name has none.
+
+    Where several routes to an address are equal, it has several hops, one after the other.
+    """
 
     counter: int
     hops: tuple[Hop, ...]
 
-    def hop_for(self, family: Family | None) -> Hop | None:
-        """The first address of this family, else the first of all: a copy of the other family is counted as such."""
-        same = (hop for hop in self.hops if hop.address.family == family)
-        return next(same, self.hops[0] if self.hops else None)
+    def hops_for(self, family: Family | None) -> tuple[Hop, ...]:
+        """To the first address of this family, else the first of all: a copy of the other family is counted as such."""
+        same = (hop.address for hop in self.hops if hop.address.family == family)
+        address = next(same, self.hops[0].address if self.hops else None)
+        return tuple(hop for hop in self.hops if hop.address == address)
 
 
 def stand_in(collector: Collector, down: Collection[Collector]) -> Collector | None:

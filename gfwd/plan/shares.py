@@ -1,28 +1,59 @@
-"""Who of a group gets which share of the exporters, or of the flows.
+"""Who of a group gets which share of the exporters, or of the flows; and which of several next hops does.
 
 They are divided into SHARES parts by a hash of their address (gfwd/native/choose.h), and each part goes to the member
 with the highest score for it: rendezvous hashing (Thaler and Ravishankar, 1998). Who goes leaves its parts to the
 others, whoever comes takes some from each, and nothing else moves; on every gfwd, and after each start, it is the same.
 """
 
+import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 from gfwd.native import core
+from gfwd.plan.blueprint import Hop
 from gfwd.rules.model import Address, Collector
 
 SHARES: Final = core.SHARES
 _SCORE_BYTES: Final = 8
 _MEMBERS_KEPT: Final = 1_024  # whose scores are, 32 KB each: health publishes a plan whenever a collector goes or comes
+_HOPS_KEPT: Final = 256  # sets of next hops, likewise: one goes, and comes back
 _LOW_64: Final = (1 << 64) - 1
 
 
 def shares(members: Sequence[Collector]) -> list[int]:
     """For each part the place of the member that gets it. A member is known by its host and port, not by its name."""
-    return [scores.index(max(scores)) for scores in zip(*(_scores(member.place()) for member in members), strict=True)]
+    return _winners([_scores(member.place()) for member in members])
+
+
+def hop_shares(hops: Sequence[Hop]) -> list[int]:
+    """For each part the place of the next hop that gets it; all lead to the same address.
+
+    Who is in one part for two collectors need not have the same next hop to both, and which member of a group gets a
+    part says nothing of the next hop: for each address, the parts stand in another order.
+    """
+    table = _hop_winners(tuple((hop.via, hop.weight) for hop in hops))
+    turned = int.from_bytes(blake2b(str(hops[0].address).encode(), digest_size=_SCORE_BYTES).digest()) % SHARES
+    return [table[part ^ turned] for part in range(SHARES)]
+
+
+@lru_cache(_HOPS_KEPT)
+def _hop_winners(hops: tuple[tuple[str, int], ...]) -> list[int]:
+    """By weighted rendezvous hashing (-w / ln h), so that one that comes, goes or changes its weight moves only its own
+    parts. Many collectors are behind the same next hops.
+    """
+    return _winners([[weight * score for score in _weighable(_scores(f"via {via}"))] for via, weight in hops])
+
+
+def _winners(columns: Sequence[Sequence[float]]) -> list[int]:
+    return [scores.index(max(scores)) for scores in zip(*columns, strict=True)]
+
+
+def _weighable(scores: "array[int]") -> Iterator[float]:
+    """-1 / ln h, where h lies between 0 and 1."""
+    return (-1 / math.log((score + 0.5) / (1 << 64)) for score in scores)
 
 
 @lru_cache(_MEMBERS_KEPT)

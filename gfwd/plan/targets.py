@@ -6,11 +6,11 @@ of it.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gfwd.native import core
-from gfwd.plan.blueprint import Blueprint, Hop
+from gfwd.plan.blueprint import Blueprint, Hop, Route
 from gfwd.plan.getters import Getter, sharing_of, sharings_of
 from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Balance, Collector, Family, Group, Receiver
 from gfwd.rules.space import Outcome, receivers_of
@@ -62,7 +62,7 @@ class Targets:
         self._ttls: list[int] = []  # of the same; 0: one less
         self._spans: dict[tuple[tuple[Receiver, ...], Family | None], tuple[int, int]] = {}
         self._choice_of: dict[tuple[Receiver, Family | None], _Choice] = {}
-        self._numbers: dict[tuple[Getter, Family | None], int] = {}
+        self._numbers: dict[tuple[Getter, Family | None, Hop | None, Hop | None], int] = {}
         self._routes = {collector.alone(): route for collector, route in blueprint.routes.items()}
         self._turns: dict[Group, int] = {}
         self._choices_of: dict[tuple[tuple[Receiver, ...], Family | None], _Choices] = {}
@@ -100,15 +100,19 @@ class Targets:
     def _new_span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
         copies = sharings_of(receivers, self._blueprint.down)
         getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
-        if len(getters) < len(copies) or any(map(self._has_options, getters)):
+        if len(getters) < len(copies) or any(map(_has_options, getters)):
             return _NO_SPAN
-        return self._add(getters, family), len(getters)
-
-    def _has_options(self, getter: Getter) -> bool:
-        """Whether copies are not just sent."""
-        options = getter.collector.options
-        has_tags = any(hop.tags is not None for hop in self._routes[getter.collector].hops)
-        return has_tags or (options is not None and options._replace(check=None) != NO_OPTIONS)
+        hops = [self._hops(getter, family) for getter in getters]
+        others = [self._hops_of_others(getter, family) for getter in getters]
+        if any(len(ways) > 1 or any(hop.tags is not None for hop in ways) for ways in (*hops, *others)):
+            return _NO_SPAN
+        firsts = [(_at(ways, 0), _at(behind, 0)) for ways, behind in zip(hops, others, strict=True)]
+        first = len(self.entries)
+        for getter, (hop, _) in zip(getters, firsts, strict=True):
+            self._add(getter.collector, hop)
+        for target, (getter, (_, other)) in enumerate(zip(getters, firsts, strict=True), first):
+            self._add_other(target, getter.collector, other)
+        return first, len(getters)
 
     # ---- special ones ----
 
@@ -143,9 +147,14 @@ class Targets:
         key = receiver, family
         if key not in self._choice_of:
             its = sharing_of(receiver, self._blueprint.down)
-            numbers = [self._number(getter, family) for getter in its.getters]
+            hops = [self._hops(getter, family) for getter in its.getters]
+            others = [self._hops_of_others(getter, family) for getter in its.getters]
+            members = [
+                self._number(its.getters[place], family, _at(hops[place], hop), _at(others[place], other))
+                for place, hop, other in _each_with(its.with_hops(hops), its.with_hops(others))
+            ]
             turn = self._turn(receiver) if isinstance(receiver, Group) else 0
-            self._choice_of[key] = self._among([numbers[place] for place in its.places()], its.balance, turn)
+            self._choice_of[key] = self._among(members, its.balance, turn)
         return self._choice_of[key]
 
     def _among(self, targets: Sequence[int], balance: Balance, turn: int) -> _Choice:
@@ -159,43 +168,44 @@ class Targets:
             return 0
         return self._turns.setdefault(group, len(self._turns) % len(self._blueprint.routes))
 
-    def _number(self, getter: Getter, family: Family | None) -> int:
-        key = getter, family
+    def _number(self, getter: Getter, family: Family | None, hop: Hop | None, other: Hop | None) -> int:
+        """other: for datagrams of the other family."""
+        key = getter, family, hop, other
         if key not in self._numbers:
-            self._numbers[key] = self._add([getter], family)
+            self._numbers[key] = target = self._add(getter.collector, hop)
+            self._add_other(target, getter.collector, other)
         return self._numbers[key]
 
     # ---- targets ----
 
-    def _add(self, getters: Sequence[Getter], family: Family | None) -> int:
-        """Targets one behind the other; returns the first. Behind the last, those in the other family."""
-        first = len(self.entries)
-        hops = [self._hops(getter, family) for getter in getters]
-        for getter, (hop, _) in zip(getters, hops, strict=True):
-            self._add_one(getter.collector, hop)
-        for target, (getter, (_, other)) in enumerate(zip(getters, hops, strict=True), first):
-            if other is not None:
-                self._others[target] = self._add_one(getter.collector, other)
-        return first
+    def _hops(self, getter: Getter, family: Family | None) -> tuple[Hop, ...]:
+        """The next hops that its copies are divided among; none: they go nowhere, as those for one that is down."""
+        return self._route(getter).hops_for(family) if getter.is_there else ()
 
-    def _hops(self, getter: Getter, family: Family | None) -> tuple[Hop | None, Hop | None]:
-        """Where a collector gets its datagrams, and where those of the other family, if that is another place.
+    def _hops_of_others(self, getter: Getter, family: Family | None) -> tuple[Hop, ...]:
+        """The same for datagrams of the other family, if that is another place.
 
-        Nowhere where it is down. Datagrams of one family are all that there are, where the rules name it.
+        Datagrams of one family are all that there are, where the rules name it.
         """
-        if not getter.is_there:
-            return None, None
-        route = self._routes[getter.collector]
-        if (getter.collector.options or NO_OPTIONS).own_source:
-            route = route._replace(hops=tuple(hop for hop in route.hops if self._own_source(hop) is not None))
-        hop = route.hop_for(family)
-        if hop is None or family is not None:
-            return hop, None
-        other = route.hop_for(6 if hop.address.family == 4 else 4)
-        return hop, None if other == hop else other
+        hops = self._hops(getter, family)
+        if not hops or family is not None:
+            return ()
+        others = self._route(getter).hops_for(6 if hops[0].address.family == 4 else 4)
+        return () if others == hops else others
 
-    def _add_one(self, collector: Collector, hop: Hop | None) -> int:
-        """A collector that is down has the target of one without an address."""
+    def _route(self, getter: Getter) -> Route:
+        """Without the ways on which gfwd has no source of its own, where that is asked for."""
+        route = self._routes[getter.collector]
+        if not (getter.collector.options or NO_OPTIONS).own_source:
+            return route
+        return route._replace(hops=tuple(hop for hop in route.hops if self._own_source(hop) is not None))
+
+    def _add_other(self, target: int, collector: Collector, hop: Hop | None) -> None:
+        if hop is not None:
+            self._others[target] = self._add(collector, hop)
+
+    def _add(self, collector: Collector, hop: Hop | None) -> int:
+        """Without a hop, it has the target of a collector without an address."""
         route = self._routes[collector]
         options = collector.options or NO_OPTIONS
         source = self._own_source(hop) if hop is not None and options.own_source else None
@@ -233,3 +243,21 @@ class Targets:
 
 def _bytes(family: Family, value: int) -> bytes:
     return value.to_bytes(ADDRESS_BITS[family] // 8, "big")
+
+
+def _at(hops: Sequence[Hop], place: int) -> Hop | None:
+    """None: there are none."""
+    return hops[place] if hops else None
+
+
+def _each_with(hops: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """For each part or turn who gets it, by which next hop, and by which one in the other family."""
+    for n in range(max(len(hops), len(others))):
+        place, hop = hops[n % len(hops)]
+        yield place, hop, others[n % len(others)][1]
+
+
+def _has_options(getter: Getter) -> bool:
+    """Whether copies are not just sent."""
+    options = getter.collector.options
+    return options is not None and options._replace(check=None, out=None, vlan=None) != NO_OPTIONS

@@ -100,6 +100,8 @@ class Options(NamedTuple):
     own_source: it leaves with gfwd's own source address. source_port: … with this source port. ttl: … with this TTL;
     None: with one less than it came with. sample: one in so many leaves. limit: copies a second that leave at most.
     backup: who gets it while the collector is down: the first that is not. check: None: the collector counts as up.
+    out: the port that it leaves by, as the configuration names it; None: the one that the best route leaves by. vlan:
+    the VLAN that it leaves in; None: the port's, or that of the interface that the route leaves by.
     """
 
     own_source: bool = False
@@ -109,6 +111,8 @@ class Options(NamedTuple):
     limit: int | None = None
     backup: "tuple[Collector, ...]" = ()
     check: Check | None = None
+    out: str | None = None
+    vlan: int | None = None
 
 
 NO_OPTIONS: Final = Options()

@@ -71,6 +71,8 @@ PLAIN = {
     "ttl": None,
     "sample": 1,
     "limit": None,
+    "out": None,
+    "vlan": None,
     "drop": None,
     "why": None,
 }

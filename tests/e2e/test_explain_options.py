@@ -145,7 +145,8 @@ DOWN = st.sets(st.sampled_from(sorted(NAMES)))
 def known(down: Collection[str]) -> Iterator[None]:
     """A gfwd runs, which knows all ways, and that these collectors are down; replay's plan knows it, too."""
     addresses = {*HOSTS, *(address for both in NAMES.values() for address in both)}
-    ways = {one: WayReport(one, one, "out", None, "ready", OURS[ip_address(one).version]) for one in addresses}
+    reports = (WayReport(one, one, "out", None, "ready", OURS[ip_address(one).version]) for one in addresses)
+    ways = {report.goal(): report for report in reports}
     health = {one: HealthReport(one, "icmp", "down" if one in down else "up", 9, "x", None) for one in NAMES}
 
     def blueprint(**parts: Any) -> Blueprint:

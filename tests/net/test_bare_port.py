@@ -16,6 +16,7 @@ from gfwd.config.model import USUAL_ICMP, IcmpSetting
 from gfwd.daemon.course import Setting
 from gfwd.daemon.forwarder import Forwarder
 from gfwd.daemon.probe.prober import Prober
+from gfwd.daemon.tagged_wires import TaggedWires
 from gfwd.l2 import nd
 from gfwd.l2.linux import LinuxKernel
 from gfwd.native.core import Core, Limits
@@ -43,7 +44,8 @@ class BarePort(Driven):
         self.core = self.stack.enter_context(Core(Limits(rules=8, collectors=8, neighbours=8)))
         self.core.port_mem(self.core.region(rings=2, slots=64))
         worker = self.core.worker([(0, 0)], [(0, 0)])
-        self.forwarder = Forwarder(kernel, self.core, [bare_port()], [worker], self.said.say, prober)
+        wires = self.stack.enter_context(TaggedWires())
+        self.forwarder = Forwarder(kernel, self.core, [bare_port()], [worker], self.said.say, prober, wires)
         far = gateway is not None
         rules = classic.parse(f"* 514 [{COLLECTOR if far else NEAR}]:2055 A", "bare.rules")
         self.setting = Setting(

@@ -15,7 +15,7 @@ from gfwd.daemon.doctor import linux, netmap_device, xdp_features
 from gfwd.daemon.doctor.facts import Asked, Facts, Queues
 from gfwd.daemon.doctor.gather import gather
 from gfwd.daemon.ports import Wanted
-from gfwd.daemon.ways import NextHop
+from gfwd.daemon.ways import Goal, NextHop
 from gfwd.rules import classic
 from gfwd.rules.model import Collector
 from tests.net.network import Host, ipv4, veth
@@ -121,15 +121,15 @@ def test_ways(place, tmp_path):
     place.us.ip.route("add", dst="10.9.0.0/24", gateway="10.0.0.9")
     facts = place.facts("xdp:out0", "xdp:in0", rules=classic.load(rules))
     assert facts.ways == {
-        ipv4("10.0.0.2"): NextHop(1, ipv4("10.0.0.2")),
-        ipv4("10.9.0.2"): NextHop(1, ipv4("10.0.0.9")),
-        ipv4("10.8.0.2"): None,
+        Goal(ipv4("10.0.0.2")): NextHop(1, ipv4("10.0.0.2")),
+        Goal(ipv4("10.9.0.2")): NextHop(1, ipv4("10.0.0.9")),
+        Goal(ipv4("10.8.0.2")): None,
     }
     assert isinstance(facts.names[Collector("nowhere.invalid", None, None)], str)
     bare = place.facts("netmap:x{1", rules=classic.load(rules))
-    assert bare.ways[ipv4("10.8.0.2")] == NextHop(0, ipv4("10.8.0.2"))
+    assert bare.ways[Goal(ipv4("10.8.0.2"))] == NextHop(0, ipv4("10.8.0.2"))
     fixed = place.facts("xdp:in0", rules=classic.load(rules), fixed=frozenset({ipv4("10.8.0.2")}))
-    assert fixed.ways[ipv4("10.8.0.2")] == NextHop(0, ipv4("10.8.0.2"))
+    assert fixed.ways[Goal(ipv4("10.8.0.2"))] == NextHop(0, ipv4("10.8.0.2"))
 
 
 def test_programs_that_have_something_open(tmp_path):

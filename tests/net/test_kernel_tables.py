@@ -11,6 +11,7 @@ import pytest
 
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import (
+    AddressesChanged,
     EntryState,
     InterfaceAddress,
     LinkChange,
@@ -19,7 +20,7 @@ from gfwd.l2.kernel import (
     RoutesChanged,
 )
 from gfwd.l2.linux import LinuxKernel
-from gfwd.l2.routes import Route, next_hop
+from gfwd.l2.routes import NextHop, Route, next_hops
 from gfwd.rules.model import Address, Prefix
 from tests.net.network import Host, ipv4, veth, wait_until
 
@@ -97,7 +98,7 @@ def test_routes(net):
     add = net.us.ip.route
     index = net.link.index
     add("add", dst="default", gateway="10.0.0.2", priority=7)
-    add("add", dst="10.9.0.0/16", multipath=[{"gateway": "10.0.0.2"}, {"gateway": "10.0.0.3"}])
+    add("add", dst="10.9.0.0/16", multipath=[{"gateway": "10.0.0.2"}, {"gateway": "10.0.0.3", "hops": 2}])
     add("add", dst="10.8.0.0/16", via={"family": socket.AF_INET6, "addr": "fe80::1"}, oif=index)
     add("add", dst="2001:db8::/32", gateway="fd00::2")
     add("add", dst="10.5.0.0/16", type="blackhole")
@@ -112,13 +113,13 @@ def test_routes(net):
     assert to("10.0.0.9") == (Route(Prefix(4, 0x0A000000, 24), None, index, 0),)
     assert set(to("10.9.0.1")) == {
         Route(Prefix(4, 0x0A090000, 16), PEER, index, 0),
-        Route(Prefix(4, 0x0A090000, 16), ipv4("10.0.0.3"), index, 0),
+        Route(Prefix(4, 0x0A090000, 16), ipv4("10.0.0.3"), index, 0, 3),
     }
     assert to("10.8.0.1") == (Route(Prefix(4, 0x0A080000, 16), Address(6, 0xFE80 << 112 | 1), index, 0),)
     assert net.kernel.routes_to(Address(6, 0x20010DB8 << 96 | 5), [index]) == (
         Route(Prefix(6, 0x20010DB8 << 96, 32), Address(6, 0xFD << 120 | 2), index, 1024),
     )
-    assert next_hop(to("192.0.2.1"), ipv4("192.0.2.1"), {index}) == (index, PEER)
+    assert next_hops(to("192.0.2.1"), ipv4("192.0.2.1"), {index}) == (NextHop(index, PEER),)
     assert to("10.5.0.1") == ()  # a blackhole
     assert net.kernel.routes_to(ipv4("192.0.2.1"), [77]) == ()  # no such interface
 
@@ -229,8 +230,8 @@ def test_news_that_were_lost_lead_to_a_look_at_everything(net):
         for host in range(3, 203):
             mac = f"02:00:00:00:00:{host:02x}"
             net.us.ip.neigh("add", ifindex=net.link.index, dst=f"10.0.0.{host}", lladdr=mac, state=0x80)
-        reread, routes = kernel.changes()
-        assert isinstance(reread, Reread) and routes == RoutesChanged()
+        reread, *others = kernel.changes()
+        assert isinstance(reread, Reread) and others == [RoutesChanged(), AddressesChanged()]
         fixed = {entry.address for entry in reread.neighbours if entry.state is EntryState.FIXED}
         assert fixed.issuperset(ipv4(f"10.0.0.{host}") for host in range(3, 203))
         assert {link.name for link in reread.links} == {"lo", "out0"}

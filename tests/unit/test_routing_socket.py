@@ -114,7 +114,7 @@ def test_news_that_were_lost(net):
 
     net.kernel.recv = fail
     net.routing.listen()
-    assert net.routing.heard == Table.LINKS | Table.NEIGHBOURS | Table.ROUTES
+    assert net.routing.heard == Table.LINKS | Table.NEIGHBOURS | Table.ROUTES | Table.ADDRESSES
 
 
 def test_silence_is_no_answer(net):

@@ -1,12 +1,13 @@
 """What hurts on the way to the collectors: addresses, names, routes, MTUs, filters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gfwd.daemon import advice, names
 from gfwd.daemon.doctor.facts import Asked, Facts
 from gfwd.daemon.doctor.finding import Finding, error, note, warning
+from gfwd.daemon.mtus import Sized, gaps
 from gfwd.daemon.ports import Wanted
-from gfwd.daemon.ways import no_way_by
+from gfwd.daemon.ways import Goal, goal_of, no_way_by
 from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Prefix
 
 _STRICT, _LOOSE = 1, 2  # rp_filter
@@ -40,12 +41,13 @@ def collectors_have_routes(asked: Asked, facts: Facts) -> Iterator[Finding]:
     if not out or facts.tables_error:
         return
     own = {Address(prefix.family, prefix.value) for prefix in _own(asked, facts) if prefix.size == 1}
-    for address, collectors in _collectors(facts).items():
-        if facts.ways.get(address) is None and address not in own:
+    for goal, collectors in _collectors(facts).items():
+        if facts.ways.get(goal) is None and goal.address not in own:
+            by = [name for name in (str(one.name) for one in out) if goal.out in (None, name)] or [str(goal.out)]
             yield error(
                 f"collector {', '.join(map(str, collectors))}",
-                no_way_by(one.name for one in out),
-                advice.add_route(address, there[0]) if there else None,
+                no_way_by(by),
+                advice.add_route(goal.address, there[0]) if there else None,
             )
 
 
@@ -53,18 +55,12 @@ def mtus_match(asked: Asked, facts: Facts) -> Iterator[Finding]:
     """What is longer than an interface carries leaves in fragments, or, where it must not be cut, not at all. No
     command mends it: what is longer than the network behind it carries would be lost there, the host's own packets too.
     """
-    largest = max(facts.there(asked.inputs()), key=lambda each: each[1].link.mtu, default=None)
-    if largest is None:
-        return
-    port, mtu = largest[0].name, largest[1].link.mtu
-    for one, interface in facts.there(_used(asked, facts)):
-        if interface.link.mtu < mtu:
-            yield warning(
-                one.name,
-                f"its MTU of {interface.link.mtu} is smaller than that of {port}, {mtu}: longer datagrams leave in "
-                "fragments, or are dropped where they must not be cut (too_big); let them be the same, no larger than "
-                "what all on either network carry",
-            )
+
+    def sized(ports: Iterable[Wanted]) -> list[Sized]:
+        return [Sized(str(one.name), its.link.name, its.link.mtu) for one, its in facts.there(ports)]
+
+    for gap in gaps(sized(asked.inputs()), sized(_used(asked, facts))):
+        yield warning(gap.out.port, str(gap))
 
 
 def this_host_takes_kept_sources(asked: Asked, facts: Facts) -> Iterator[Finding]:
@@ -86,9 +82,9 @@ def this_host_takes_kept_sources(asked: Asked, facts: Facts) -> Iterator[Finding
 def others_take_kept_sources(asked: Asked, facts: Facts) -> Iterator[Finding]:
     """Of what lies behind a gateway, nothing can be seen from here."""
     behind: dict[tuple[int, Address], list[str]] = {}
-    for address, collectors in _collectors(facts).items():
-        hop = facts.ways.get(address)
-        if hop is not None and hop.address != address:
+    for goal, collectors in _collectors(facts).items():
+        hop = facts.ways.get(goal)
+        if hop is not None and hop.address != goal.address:
             behind.setdefault((hop.port, hop.address), []).extend(map(str, collectors))
     for (number, gateway), its in behind.items():
         yield note(
@@ -121,10 +117,10 @@ def _addresses(facts: Facts) -> dict[Collector, tuple[Address, ...]]:
     return {collector: answer for collector, answer in facts.names.items() if not isinstance(answer, str)}
 
 
-def _collectors(facts: Facts) -> dict[Address, list[Collector]]:
-    """Each address, and the collectors that have it."""
-    found: dict[Address, list[Collector]] = {}
+def _collectors(facts: Facts) -> dict[Goal, list[Collector]]:
+    """Each place that copies are to come to, and the collectors that are there."""
+    found: dict[Goal, list[Collector]] = {}
     for collector, addresses in _addresses(facts).items():
         for address in addresses:
-            found.setdefault(address, []).append(collector)
+            found.setdefault(goal_of(collector, address), []).append(collector)
     return found

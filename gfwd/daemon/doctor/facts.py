@@ -11,7 +11,7 @@ from gfwd.config.endpoint import Endpoint
 from gfwd.daemon.card.system import Feature
 from gfwd.daemon.names import Answer
 from gfwd.daemon.ports import Wanted
-from gfwd.daemon.ways import NextHop
+from gfwd.daemon.ways import Goal, NextHop
 from gfwd.l2.kernel import InterfaceAddress, Link
 from gfwd.rules.model import Address, Collector, Prefix, RuleSet
 
@@ -20,8 +20,8 @@ from gfwd.rules.model import Address, Collector, Prefix, RuleSet
 class Asked:
     """What gfwd is to do here; without ports, nothing in particular. own: None: the addresses that the inputs have.
 
-    fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes. metrics:
-    where Prometheus asks for them.
+    fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes. vlans: of
+    ports, by their names. metrics: where Prometheus asks for them.
     """
 
     rules: RuleSet | None = None
@@ -29,6 +29,7 @@ class Asked:
     own: tuple[Prefix, ...] | None = None
     fixed: frozenset[Address] = frozenset()
     gateways: Mapping[Prefix, Address] = field(default_factory=dict)
+    vlans: Mapping[str, int] = field(default_factory=dict)
     workers: int = 1
     cpus: tuple[int, ...] = ()
     metrics: Endpoint | None = None
@@ -151,7 +152,8 @@ class Facts:
     """The host. tables_error: why its interfaces cannot be told. xdp: None: a system without it. bpf_errno: of opening
     /dev/bpf, by which FreeBSD's neighbours are asked for; 0 where that works, and on Linux, which needs none.
 
-    names: each collector's addresses, or why it has none. ways: to each of those addresses, by the ports asked for.
+    names: each collector's addresses, or why it has none. ways: to each of those addresses, by the ports asked for;
+    of several as good as each other, the first.
     """
 
     system: str
@@ -162,7 +164,7 @@ class Facts:
     netmap: Netmap = field(default_factory=Netmap)
     bpf_errno: int = 0
     names: Mapping[Collector, Answer] = field(default_factory=dict)
-    ways: Mapping[Address, NextHop | None] = field(default_factory=dict)
+    ways: Mapping[Goal, NextHop | None] = field(default_factory=dict)
 
     def of(self, one: Wanted) -> Interface | None:
         """The interface that a port is, or has the rings of; None: it has none, or there is no such interface."""

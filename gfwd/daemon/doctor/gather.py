@@ -13,10 +13,12 @@ from gfwd.daemon.doctor import netmap_device
 from gfwd.daemon.doctor.facts import Asked, Facts, Interface, Netmap, Program, Xdp
 from gfwd.daemon.names import Answer
 from gfwd.daemon.ports import Port, Wanted
-from gfwd.daemon.ways import NextHop, Ways
+from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import InterfaceAddress, Kernel, Link, open_kernel
-from gfwd.rules.model import Address
+from gfwd.rules.model import Collector
+
+_NEXT_HOPS_MOST = 65_536
 
 
 class Host(Protocol):
@@ -47,7 +49,7 @@ def gather(asked: Asked) -> Facts:
     try:
         with open_kernel() as kernel:
             interfaces = _interfaces(host, kernel, asked, found.netmap)
-            ways = _ways(kernel, asked, interfaces, found.names.values())
+            ways = _ways(kernel, asked, interfaces, found.names)
     except GfwdError as error:
         return replace(found, tables_error=str(error))
     except OSError as error:
@@ -120,19 +122,24 @@ def _with_rings(interface: Interface) -> Interface:
 
 
 def _ways(
-    kernel: Kernel, asked: Asked, interfaces: Mapping[str, Interface], answers: Iterable[Answer]
-) -> dict[Address, NextHop | None]:
+    kernel: Kernel, asked: Asked, interfaces: Mapping[str, Interface], answers: Mapping[Collector, Answer]
+) -> dict[Goal, NextHop | None]:
     """As `gfwd run` would find them by these ports."""
-    destinations = {address for answer in answers if not isinstance(answer, str) for address in answer}
+    goals = dict.fromkeys(
+        goal_of(collector, address)
+        for collector, answer in answers.items()
+        if not isinstance(answer, str)
+        for address in answer
+    )
     ports = [
         _unopened(number, one, interfaces)
         for number, one in enumerate(asked.ports)
         if one.name.interface is None or one.name.interface in interfaces
     ]
-    ways = Ways(kernel, ports, len(destinations))
-    found = ways.find(destinations, asked.fixed, asked.gateways)
-    hops = {slot: hop for hop, slot in ways.slots.items()}
-    return {address: None if hop is None else hops[hop.neighbour] for address, hop in found.items()}
+    ways = Ways(kernel, ports, _NEXT_HOPS_MOST)
+    found = ways.find(goals, asked.fixed, asked.gateways, asked.vlans)
+    neighbours = {slot: hop for hop, slot in ways.slots.items()}
+    return {goal: neighbours[hops[0].neighbour] if hops else None for goal, hops in found.items()}
 
 
 def _unopened(number: int, one: Wanted, interfaces: Mapping[str, Interface]) -> Port:

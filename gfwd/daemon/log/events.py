@@ -9,6 +9,7 @@ _ERROR, _WARNING, _INFO = Level.ERROR, Level.WARNING, Level.INFO
 # ---- gfwd as a whole ----
 
 FORWARDING: Final = Kind("forwarding", _INFO, ("own", "listen"))
+OWN_CHANGED: Final = Kind("own_changed", _WARNING, ("own",))
 FAILED: Final = Kind("failed", _ERROR, (), is_long=True)
 STOPPING: Final = Kind("stopping", _INFO, ("why",))
 STATUS: Final = Kind("status", _INFO, ("report",), is_long=True)
@@ -33,6 +34,8 @@ COLLECTOR_STILL_DOWN: Final = Kind("collector_still_down", _WARNING, ("collector
 COLLECTOR_UP: Final = Kind("collector_up", _INFO, ("collector",))
 COLLECTOR_NOT_CHECKED: Final = Kind("collector_not_checked", _WARNING, ("collector",))
 COLLECTOR_NO_SOURCE: Final = Kind("collector_no_source", _WARNING, ("collector", "port"))
+NEXT_HOP_OUT: Final = Kind("next_hop_out", _WARNING, ("neighbour", "port"))
+NEXT_HOP_BACK: Final = Kind("next_hop_back", _INFO, ("neighbour", "port"))
 NEIGHBOUR_READY: Final = Kind("neighbour_ready", _INFO, ("neighbour", "port", "mac"))
 NEIGHBOUR_MOVED: Final = Kind("neighbour_moved", _INFO, ("neighbour", "port", "mac", "mac_before"))
 NEIGHBOUR_FAILED: Final = Kind("neighbour_failed", _WARNING, ("neighbour", "port"))
@@ -50,6 +53,7 @@ ICMP_NOT_SENT: Final = Kind("icmp_not_sent", _WARNING, ("port",))
 
 PORT_FAILED: Final = Kind("port_failed", _ERROR, ("port",))
 PORT_WARNING: Final = Kind("port_warning", _WARNING, ("port",))
+MTU_SMALLER: Final = Kind("mtu_smaller", _WARNING, ("port", "mtu", "mtu_in"))
 LINK_UP: Final = Kind("link_up", _INFO, ("port",))
 LINK_NO_CARRIER: Final = Kind("link_no_carrier", _WARNING, ("port",))
 LINK_DOWN: Final = Kind("link_down", _ERROR, ("port",))

@@ -88,16 +88,24 @@ CHECKS = st.builds(
     st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)),
 )
 RATES = st.integers(1, 1_000_000_000)
-OPTIONS = st.builds(
-    Options,
-    own_source=st.booleans(),
-    source_port=PORTS_OR_NONE,
-    ttl=st.none() | st.integers(1, 255),
-    sample=st.just(1) | RATES,
-    limit=st.none() | RATES,
-    backup=st.just(()),
-    check=st.none() | CHECKS,
-).map(lambda options: None if options == NO_OPTIONS else options)
+VLANS = st.integers(1, 4_094)
+
+
+def some_options(outputs: Iterable[PortName]) -> st.SearchStrategy[Options | None]:
+    """Without backups. outputs: ports that copies can leave by."""
+    return st.builds(
+        Options,
+        own_source=st.booleans(),
+        source_port=PORTS_OR_NONE,
+        ttl=st.none() | st.integers(1, 255),
+        sample=st.just(1) | RATES,
+        limit=st.none() | RATES,
+        backup=st.just(()),
+        check=st.none() | CHECKS,
+        out=st.none() | st.sampled_from([str(name) for name in outputs]),
+        vlan=st.none() | VLANS,
+    ).map(lambda options: None if options == NO_OPTIONS else options)
+
 
 EXPORTERS = st.builds(
     Exporters,
@@ -109,10 +117,11 @@ EXPORTERS = st.builds(
 
 
 @st.composite
-def named_collectors(draw: st.DrawFn, names: list[str]) -> dict[str, Collector]:
+def named_collectors(draw: st.DrawFn, names: list[str], outputs: Iterable[PortName]) -> dict[str, Collector]:
     """Those that may name each other as their backups."""
+    options = some_options(outputs)
     alone = {
-        name: draw(hosts(dots=0))._replace(port=draw(PORTS_OR_NONE), name=name, options=draw(OPTIONS)) for name in names
+        name: draw(hosts(dots=0))._replace(port=draw(PORTS_OR_NONE), name=name, options=draw(options)) for name in names
     }
     return {name: with_backups(its, draw(choices(alone.values(), most=2))) for name, its in alone.items()}
 
@@ -171,25 +180,27 @@ def listeners(draw: st.DrawFn) -> Listeners:
 
 @st.composite
 def configurations(draw: st.DrawFn) -> Config:
+    port_names = st.lists(PORT_NAMES, min_size=1, max_size=3, unique_by=str).map(tuple)
+    inputs = draw(port_names)
+    outputs = inputs if draw(st.booleans()) else draw(port_names)
     names = draw(st.lists(WORDS, unique=True, max_size=5))
     n_collectors = draw(st.integers(0, len(names)))
-    named = draw(named_collectors(names[:n_collectors]))
+    named = draw(named_collectors(names[:n_collectors], outputs))
     grouped = {name: draw(groups(name, named.values())) for name in names[n_collectors:]}
     receivers: list[Receiver] = [*named.values(), *grouped.values()]
     lines = range(1, 1 + draw(st.integers(1, 5)))
     ruleset = RuleSet("drawn.toml", tuple(draw(rules(receivers, line)) for line in lines), draw(EXPORTERS))
     cpus = tuple(draw(st.lists(st.integers(0, 255), max_size=3)))
-    port_names = st.lists(PORT_NAMES, min_size=1, max_size=3, unique_by=str).map(tuple)
-    inputs = draw(port_names)
     return Config(
         path="drawn.toml",
         rules=ruleset,
         inputs=inputs,
-        outputs=inputs if draw(st.booleans()) else draw(port_names),
+        outputs=outputs,
         own=draw(st.none() | st.lists(prefixes(), min_size=1, max_size=3, unique=True).map(tuple)),
         listen=draw(port_sets() if not named_ports(ruleset) else st.none() | port_sets()),
         macs=draw(st.dictionaries(addresses(), MACS)),
         gateways=draw(st.dictionaries(prefixes(), addresses(), max_size=3)),
+        vlans=draw(st.dictionaries(st.sampled_from(outputs), VLANS)),
         rarp=draw(st.dictionaries(MACS, st.builds(Address, st.just(4), st.integers(0, 0xFFFFFFFF)), max_size=2)),
         icmp=draw(
             st.builds(IcmpSetting, echo=st.integers(0, 10_000), port_unreachable=st.booleans(), too_big=st.booleans())

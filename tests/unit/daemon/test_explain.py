@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gfwd.daemon.explain import Copy, Live, Sender, sender
 from gfwd.daemon.report import HealthReport, WayReport
+from gfwd.daemon.ways import Goal
 from gfwd.native.core import DROP_CAUSES
 from gfwd.rules.classic import parse
 from gfwd.rules.explain import Explanation, explain
@@ -69,20 +70,20 @@ def test_without_a_rule_there_is_no_copy():
 
 def way(
     address: Address, next_hop: str | None = "10.2.2.254", state: str = "ready", own: str | None = None
-) -> dict[str, WayReport]:
+) -> dict[Goal, WayReport]:
     if next_hop is None:
-        return {str(address): WayReport(str(address), None, None, None, None)}
-    return {str(address): WayReport(str(address), next_hop, "xdp:out0", "02:00:00:00:00:01", state, own)}
+        return {Goal(address): WayReport(str(address), None, None, None, None)}
+    return {Goal(address): WayReport(str(address), next_hop, "xdp:out0", "02:00:00:00:00:01", state, own)}
 
 
 def test_what_only_a_running_gfwd_knows_is_left_out():
     assert "way" not in copy("*", HOST4, (FOUR,)).as_json()
     told = copy("*", HOST4, (FOUR,), live=Live(way(FOUR), {})).as_json()
-    assert told["way"] == way(FOUR)[str(FOUR)]._asdict() and "health" not in told
+    assert told["way"] == way(FOUR)[Goal(FOUR)].as_json() and "health" not in told
 
 
 def test_a_running_gfwd_may_know_better():
-    def drop(ways: dict[str, WayReport], *answer: Address) -> str | None:
+    def drop(ways: dict[Goal, WayReport], *answer: Address) -> str | None:
         its = copy("*", HOST4, answer or (FOUR,), live=Live(ways, {}))
         assert (its.why is None) == (its.drop is None)
         return its.drop

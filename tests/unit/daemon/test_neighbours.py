@@ -72,7 +72,10 @@ class Wire:
         self.neighbours.want(slot, "mem:a", address, self.asker, 0)
 
     def comes(self, frame: arp.Arp | Neighbour | bytes, now: float = 0.5, port: int = 0) -> None:
-        self.punts.punted(Record(0, port, NONE, NONE, 0, bytes_of(frame)), now)
+        """Where it has no tag, by the one that the asker has."""
+        if not isinstance(frame, bytes):
+            frame = bytes_of(frame._replace(tags=frame.tags or TAGS))
+        self.punts.punted(Record(0, port, NONE, NONE, 0, frame), now)
 
     def replies(self, mac: bytes = MAC, now: float = 0.5) -> None:
         self.comes(arp.reply(arp.request(OURS, US, PEER), mac), now)
@@ -171,8 +174,17 @@ def test_what_is_no_answer_to_our_question(wire, frame):
     assert len(wire.sent) == 1
 
 
+@pytest.mark.parametrize("tags", [TAGS[:3] + b"\1", TAGS[:2] + b"\0\0"])
+def test_what_is_said_in_another_vlan_is_nothing_to_us(wire, tags):
+    wire.want()
+    wire.comes(arp.reply(arp.request(OURS, US, PEER, tags=tags), MAC))
+    wire.comes(arp.request(MAC, STRANGER, FAR_US, tags=tags))
+    assert wire.told == [PENDING]
+    assert len(wire.sent) == 1
+
+
 def test_a_request_for_an_own_address_is_answered(wire):
-    asked = arp.request(MAC, STRANGER, FAR_US, tags=TAGS[:3] + b"\1")
+    asked = arp.request(MAC, STRANGER, FAR_US, tags=TAGS[:2] + b"\x20" + TAGS[3:])  # with a priority
     wire.comes(asked)
     assert wire.sent == [arp.reply(asked, OURS)]
     wire.comes(arp.request(MAC, STRANGER, PEER))  # for another

@@ -12,7 +12,7 @@ from gfwd.daemon.doctor import Finding, checks
 from gfwd.daemon.doctor.facts import Asked, Facts, Interface, Netmap, Rings, Xdp
 from gfwd.daemon.names import Answer
 from gfwd.daemon.ports import Wanted
-from gfwd.daemon.ways import NextHop
+from gfwd.daemon.ways import Goal, NextHop
 from gfwd.l2.kernel import InterfaceAddress, Link
 from gfwd.rules import classic
 from gfwd.rules.model import Address, Collector, RuleSet
@@ -65,7 +65,7 @@ class Doctor:
             xdp=Xdp(kernel=(6, 1)),
             netmap=Netmap(settings=SETTINGS),
             names=addresses_of(ruleset),
-            ways={ip("10.1.0.2"): NextHop(1, ip("10.1.0.2"))},
+            ways={Goal(ip("10.1.0.2")): NextHop(1, ip("10.1.0.2"))},
         )
 
     def ask(self, **asked: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gfwd.config import values
 from gfwd.daemon.ports import Wanted
-from gfwd.daemon.ways import NextHop
+from gfwd.daemon.ways import Goal, NextHop
 from tests.unit.doctor.hosts import addresses_of, interface, ip, one, rules
 
 
@@ -30,13 +30,13 @@ def test_a_name_without_addresses(xdp, tmp_path):
 def test_a_collector_with_an_own_address(xdp, tmp_path):
     ruleset = rules(tmp_path, "10.0.0.2 514 10.1.0.2 10.0.0.1:9995 A\n")
     xdp.ask(rules=ruleset)
-    xdp.know(names=addresses_of(ruleset), ways={**xdp.facts.ways, ip("10.0.0.1"): None})
+    xdp.know(names=addresses_of(ruleset), ways={**xdp.facts.ways, Goal(ip("10.0.0.1")): None})
     assert xdp.lines() == ["collector 10.0.0.1:9995: error: is gfwd's own address: what is sent there would come back"]
 
 
 def test_no_route(xdp, freebsd):
     for doctor in (xdp, freebsd):
-        doctor.know(ways={ip("10.1.0.2"): None})
+        doctor.know(ways={Goal(ip("10.1.0.2")): None})
     assert freebsd.lines() == [
         "collector 10.1.0.2: error: no route leaves by netmap:out0, so its copies are dropped (no_collector); mend it: "
         "route add 10.1.0.2 GATEWAY"
@@ -83,7 +83,7 @@ def test_a_filter_at_the_other_end(xdp, strictness, fires):
 
 
 def test_a_gateway(xdp):
-    xdp.know(ways={ip("10.1.0.2"): NextHop(1, ip("10.1.0.9"))})
+    xdp.know(ways={Goal(ip("10.1.0.2")): NextHop(1, ip("10.1.0.9"))})
     assert xdp.lines() == [
         "xdp:out0: note: collector 10.1.0.2: behind the gateway 10.1.0.9, and copies keep their exporters' addresses: "
         "if nothing arrives, look there for filters on sources (rp_filter, uRPF, anti-spoofing)"
