@@ -289,7 +289,7 @@ def test_mtus_are_compared_at_the_start_and_when_they_change(site):
     site.us.ip.link("set", index=site.us.index("out0"), mtu=1_400)
     live = site.run("* 514 10.1.0.2 A\n")
     live.wait_for(
-        "xdp:out0: warning: its MTU of 1400 is smaller than that of xdp:in0, 1500: longer datagrams are dropped",
+        "xdp:out0: warning: its MTU of 1400 is smaller than that of xdp:in0, 1500: longer datagrams leave in fragments",
         "ip link set dev out0 mtu 1500, or ip link set dev in0 mtu 1400",
     )
     site.us.ip.link("set", index=site.us.index("out0"), mtu=1_300)

@@ -76,16 +76,10 @@ def trunk(tmp_path: Path) -> Iterator[Trunk]:
     "more",
     [
         pytest.param(f'[vlans]\n"xdp:out0" = {VLAN}\n', id="of the port"),
-        pytest.param(
-            f"vlan = {VLAN}\n",
-            id="of the collector",
-            marks=pytest.mark.xfail(reason="the core does not put a copy's own tags on yet", strict=True),
-        ),
+        pytest.param(f"vlan = {VLAN}\n", id="of the collector"),
     ],
 )
-def test_copies_leave_with_the_tag(trunk, more, monkeypatch):
-    if more.startswith("vlan"):
-        monkeypatch.setattr("tests.e2e.live.PATIENCE_S", 10)
+def test_copies_leave_with_the_tag(trunk, more):
     trunk.run(more)
     mac = trunk.near.mac("c0").hex(":")
     trunk.live.wait_for(f"neighbour 10.1.0.2 on xdp:out0 vlan {VLAN} is {mac}")
