@@ -41,7 +41,7 @@ test: lint sanitized core ## everything: lint, the tests of the core under ASan 
 	$(PY) -m pytest -n $(JOBS)
 
 sanitized: core ## the tests of the core under ASan and UBSan
-	sh build/sanitized.sh -n $(JOBS) -m "not recipe" tests/native tests/oracle tests/fuzz
+	sh build/sanitized.sh -n $(JOBS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
 
 lint: .venv/stamp ## ruff and mypy
 	$(PY) -m ruff check

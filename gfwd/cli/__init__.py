@@ -8,12 +8,14 @@ explain.py  which rules apply to a datagram, why, and what leaves
 diff.py     which datagrams go somewhere else by other rules
 import_.py  other forwarders' configurations as rules
 doctor.py   what on this host would hurt
+inspect.py  what the datagrams in a capture say
 replay.py   forward a capture file to another
 lab.py      try it all in a network of namespaces
 bench.py    measure
 answer.py   where exit status 1 is an answer, and trouble is 2
 options.py  the values that several commands take
 remarks.py  warnings on the terminal
+progress.py a bar on the terminal
 """
 
 import argparse
@@ -24,10 +26,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, lab, replay, run, unknown
+from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, inspect, lab, replay, run, unknown
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, ask, unknown, replay, check, explain, diff, import_, doctor, lab, bench)
+COMMANDS = (run, ask, unknown, replay, check, explain, diff, import_, inspect, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

@@ -1,0 +1,215 @@
+"""gfwd inspect for people: a line a datagram, its records below it, and the two tables."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gfwd.metrics.table import table_text
+from gfwd.metrics.words import many, rate_text
+from gfwd.netflow.message import FlowSet, Kind, Message
+from gfwd.netflow.printable import printable
+from gfwd.netflow.template import VARIABLE, Field, Template
+
+if TYPE_CHECKING:
+    from gfwd.daemon.inspect import Losses, Seen, Summed
+    from gfwd.netflow.streams import Found
+    from gfwd.netflow.summary import Exporter
+
+_NS = 1_000_000_000
+_TEXT_MOST = 200  # characters of a line of syslog
+
+_SUMMARY_HEADS = (
+    *("exporter", "sends", "datagrams", "rate", "records", "templates", "sets without", "sampling"),
+    *("lost", "clock", "flawed"),
+)
+_LOSS_HEADS = (
+    *("exporter", "port", "domain", "sends", "datagrams", "in order", "counts", "received", "lost", "share"),
+    *("re-ordered", "doubled", "restarts", "strays", "unproven"),
+)
+
+
+# ---- a line a datagram ----
+
+
+def datagrams(those: Iterable["Seen"], *, with_records: bool) -> Iterator[str]:
+    for seen in those:
+        its = seen.datagram
+        yield (
+            f"{_time(seen.time)} {_end(seen.exporter, its.source_port)} > "
+            f"{_end(seen.destination, its.destination_port)} {_line(seen.message)}"
+        )
+        if with_records:
+            yield from (f"    {line}" for line in _records(seen.message))
+
+
+def _time(ns: int) -> str:
+    """As a clock on the wall here shows it; a time that no calendar has, as a number of seconds."""
+    seconds, rest = divmod(ns, _NS)
+    try:
+        text = f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        text = str(seconds)
+    return f"{text}.{rest // 1000:06}"
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _name(protocol: str | None, version: int | str | None) -> str:
+    """NetFlow v9, IPFIX, syslog (RFC 5424)."""
+    if protocol is None:
+        return "unknown"
+    if version is None or protocol == "IPFIX":
+        return protocol
+    return f"syslog (RFC {version})" if protocol == "syslog" else f"{protocol} v{version}"
+
+
+def _line(its: Message) -> str:
+    parts = [_name(its.protocol, its.version), many(its.length, "byte")]
+    for name, value in (("count", its.count), ("sequence", its.sequence), ("source", its.source_id)):
+        if value is not None:
+            parts.append(f"{name} {value}")
+    if its.sys_uptime is not None:
+        parts.append(f"up {its.sys_uptime / 1000:.3f} s")
+    if its.sampling is not None:
+        parts.append(f"sampling 1:{its.sampling}")
+    parts += [f"{name} {_shown(value)}" for name, value in its.details.items() if value is not None]
+    parts += _sets(its.sets)
+    if its.samples is not None:
+        kinds = Counter(one.kind for one in its.samples())
+        parts += [f"{n} × {kind}" for kind, n in kinds.items()]
+    if its.flaw is not None:
+        parts.append(f"flaw: {its.flaw}")
+    return ", ".join(parts)
+
+
+def _sets(those: list[FlowSet]) -> Iterator[str]:
+    """256: 24 records; 257: no template."""
+    for its in those:
+        if its.kind is Kind.DATA:
+            n = "no template" if its.n_records is None else many(its.n_records, "record")
+            yield n if its.id is None else f"set {its.id}: {n}"
+        else:
+            ids = " ".join(str(one.id) for one in its.templates)
+            what = "options template" if its.kind is Kind.OPTIONS_TEMPLATE else "template"
+            yield f"{what} {ids}" if ids else f"no {what}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(value, _TEXT_MOST) if isinstance(value, str) else str(value)
+
+
+# ---- records ----
+
+
+def _records(its: Message) -> Iterator[str]:
+    for one in its.sets:
+        name = "records" if one.id is None else f"set {one.id}"
+        yield f"{name}: {one.kind.value.replace('_', ' ')}, {many(one.length, 'byte')}"
+        for template in one.templates:
+            yield f"  template {template.id}: {', '.join(_fields(template))}"
+        if one.kind is Kind.DATA:
+            yield from _data(one)
+    for sample in its.samples() if its.samples is not None else ():
+        head = f"{sample.kind} sample, {many(sample.length, 'byte')}"
+        more = (("sequence", sample.sequence), ("source", sample.source_id), ("sampling 1:", sample.sampling))
+        yield ", ".join([head, *(f"{name} {value}".replace(": ", ":") for name, value in more if value is not None)])
+        yield from (f"  {record.kind}, {many(record.length, 'byte')}" for record in sample.records)
+
+
+def _data(its: FlowSet) -> Iterator[str]:
+    records = its.records()
+    if records is None:
+        yield "  no template for it yet"
+    for record in records or ():
+        yield "  " + " ".join(f"{name}={_value(value)}" for name, value in record.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_value, value))
+    return printable(value) if isinstance(value, str) else str(value)
+
+
+def _fields(its: Template) -> Iterator[str]:
+    for at, one in enumerate(its.fields):
+        mark = "scope " if at < its.n_scope else ""
+        yield f"{mark}{one.name}({_length(its, one)})"
+
+
+def _length(its: Template, one: Field) -> str:
+    return "variable" if its.is_variable and one.length == VARIABLE else str(one.length)
+
+
+# ---- tables ----
+
+
+def summary(found: "Summed") -> Iterator[str]:
+    those = found.summary.exporters
+    if not those:
+        yield "no datagram matched"
+        return
+    yield table_text(_SUMMARY_HEADS, [_summary_row(found, name, its) for name, its in those.items()], texts=(7,))
+    if found.summary.not_told_apart:
+        yield f"\nand {many(found.summary.not_told_apart, 'datagram')} from exporters that found no room in the table"
+
+
+def _summary_row(found: "Summed", name: str, its: "Exporter") -> tuple[object, ...]:
+    rate = its.rate()
+    lost = [f"{n:,} {counts}" for counts, n in found.lost.get(name, {}).items() if n]
+    return (
+        name,
+        ", ".join(_name(*protocol) for protocol in its.protocols),
+        its.datagrams,
+        "" if rate is None else rate_text(rate),
+        its.records,
+        found.templates[name],
+        its.nameless_sets,
+        ", ".join(f"1:{value:g}" for value in sorted(its.sampling)),
+        ", ".join(lost) or "0",
+        "" if its.skew is None else _skew(*its.skew),
+        its.flaws,
+    )
+
+
+def _skew(least: int, most: int) -> str:
+    """How far its clock is ahead of the capture's, or behind it (-); to the second, as the header has it."""
+    if least == most:
+        return f"{least:+,} s" if least else "0 s"
+    return f"{least:+,} … {most:+,} s"
+
+
+def loss(found: "Losses") -> Iterator[str]:
+    rows = [_loss_row(its) for its in found.streams.findings()]
+    yield table_text(_LOSS_HEADS, rows, texts=(1, 2, 9)) if rows else "no datagram with a sequence number matched"
+    if found.streams.without:
+        yield f"\nand {many(found.streams.without, 'datagram')} without a sequence number"
+    if found.streams.not_told_apart:
+        yield f"\nand {many(found.streams.not_told_apart, 'datagram')} from exporters that found no room in the table"
+
+
+def _loss_row(found: "Found") -> tuple[object, ...]:
+    stream, counts, its = found
+    domain = "" if stream.source_id is None else str(stream.source_id)
+    all_of_it = its.lost + its.counted
+    return (
+        stream.exporter,
+        stream.source_port,
+        domain if stream.agent is None else f"{stream.agent}/{domain}",
+        _name(stream.protocol, stream.version),
+        its.datagrams,
+        its.in_order,
+        counts,
+        its.counted,
+        its.lost,
+        f"{its.lost / all_of_it:.2%}" if all_of_it else "",
+        its.reordered,
+        its.doubled,
+        its.restarts,
+        its.strays,
+        its.unproven,
+    )

@@ -1,0 +1,42 @@
+"""A bar on the terminal while a long file is read; nothing where nobody looks, or where it is soon over."""
+
+import time
+from typing import Final, Self, TextIO
+
+_FIRST_S: Final = 1.0  # what is over sooner needs none
+_EVERY_S: Final = 0.2
+_WIDTH: Final = 40
+
+
+class Progress:
+    """A context manager: the bar is gone when it ends. size: in bytes, None where nobody knows."""
+
+    def __init__(self, size: int | None, stream: TextIO | None, *, is_wanted: bool) -> None:
+        self._size = size
+        self._stream = stream if is_wanted and size and stream is not None and stream.isatty() else None
+        self._next = time.monotonic() + _FIRST_S
+        self._is_shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def tick(self, done: int) -> None:
+        """So many bytes are read."""
+        now = time.monotonic()
+        if self._stream is None or self._size is None or now < self._next:
+            return
+        self._next = now + _EVERY_S
+        share = min(done / self._size, 1)
+        bar = "#" * int(share * _WIDTH)
+        self._stream.write(f"\r[{bar:.<{_WIDTH}}] {share:4.0%}")
+        self._stream.flush()
+        self._is_shown = True
+
+    def clear(self) -> None:
+        if self._is_shown and self._stream is not None:
+            self._stream.write(f"\r{'':{_WIDTH + 8}}\r")
+            self._stream.flush()
+            self._is_shown = False

@@ -1,0 +1,300 @@
+"""Inspect: what the datagrams in a capture say, one by one as they were captured."""
+
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, BinaryIO, Final, NamedTuple, Self
+
+from gfwd.daemon.capture.datagrams import Datagram, Skipped, address_text, datagram
+from gfwd.daemon.capture.file import CaptureFile, Frame
+from gfwd.daemon.capture.writer import CaptureWriter
+from gfwd.errors import GfwdError, UsageError
+from gfwd.metrics.guess import BYTES, PORTS, guess
+from gfwd.metrics.words import many
+from gfwd.netflow.cache import Sender, TemplateCache
+from gfwd.netflow.decode import decode
+from gfwd.netflow.message import IPFIX, Message
+from gfwd.netflow.plain import plain
+from gfwd.netflow.streams import Streams
+from gfwd.netflow.summary import Summary
+from gfwd.rules.model import ALL_PORTS, LAST_PORT, Ports, Prefix
+
+STDIN: Final = "-"
+_BUFFER_BYTES: Final = 1 << 20
+_TICK_FRAMES: Final = 4_096
+_NS: Final = 1_000_000_000
+_EXPORTERS_KEPT: Final = 65_536  # of which it is known whether they are asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """What to look into. exporters: none means all. ports: that datagrams were sent to. protocols: by such a port,
+    where nobody is to guess. count: stop after so many. sample: one of so many. output: a pcap file for what matched.
+    """
+
+    capture: str
+    exporters: tuple[Prefix, ...] = ()
+    ports: Ports = ALL_PORTS
+    protocols: Mapping[int, str] = field(default_factory=dict)
+    count: int | None = None
+    sample: int = 1
+    output: str | None = None
+
+
+class Seen(NamedTuple):
+    """A datagram. time: ns since 1970."""
+
+    time: int
+    datagram: Datagram
+    message: Message
+
+    @property
+    def exporter(self) -> str:
+        return address_text(self.datagram.source)
+
+    @property
+    def destination(self) -> str:
+        return address_text(self.datagram.destination)
+
+    def plain(self) -> dict[str, Any]:
+        """As --json prints it; time in seconds, to the microsecond."""
+        return {
+            "time": round(self.time / _NS, 6),
+            "exporter": self.exporter,
+            "source_port": self.datagram.source_port,
+            "destination": self.destination,
+            "destination_port": self.datagram.destination_port,
+            **plain(self.message),
+        }
+
+
+class Inspection:
+    """An inspection that is under way: a context manager. cache: all templates so far. matched: datagrams that the
+    filters let through. tick: is called now and then with the bytes read.
+    """
+
+    def __init__(self, job: Inspect, tick: Callable[[int], None] | None = None) -> None:
+        """Raises GfwdError where a file cannot be opened."""
+        self.cache = TemplateCache()
+        self.matched = 0
+        self._job = job
+        self._tick = tick
+        self._frames = 0
+        self._skipped: Counter[Skipped] = Counter()
+        self._cut = 0
+        self._wanted: dict[bytes, bool] = {}
+        self._ports = _by_number(job.ports)
+        self._stack = ExitStack()
+        self._writer: CaptureWriter | None = None
+        try:
+            self._file = CaptureFile(self._open())
+            if job.output is not None:
+                self._writer = CaptureWriter(self._create(job.output))
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._stack:
+                if self._writer is not None and kind is None:
+                    self._writer.finish()
+        except OSError as failed:
+            raise self._unwritable(failed) from None
+
+    # ---- what it finds ----
+
+    def seen(self) -> Iterator[Seen]:
+        """Every datagram that the filters let through, decoded. Templates are learned from all of them, also from
+        those that are not of the sample.
+        """
+        job, shown = self._job, 0
+        for frame in self._file.frames():
+            self._frames += 1
+            if self._tick is not None and self._frames % _TICK_FRAMES == 0:
+                self._tick(self._file.offset)
+            found = datagram(frame.link_type, frame.data)
+            if isinstance(found, Skipped):
+                self._skipped[found] += 1
+                continue
+            if not (self._ports[found.destination_port] and self._is_wanted(found.source)):
+                continue
+            self._cut += found.cut
+            message = self._decode(found)
+            self.matched += 1
+            if (self.matched - 1) % job.sample:
+                continue
+            if self._writer is not None:
+                self._write(frame)
+            yield Seen(frame.time, found, message)
+            shown += 1
+            if shown == job.count:
+                return
+
+    def _write(self, frame: Frame) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.put(frame)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _decode(self, found: Datagram) -> Message:
+        payload, port = found.payload, found.destination_port
+        protocol = self._job.protocols.get(port)
+        if protocol is None:
+            guessed = guess(payload[:BYTES], len(payload), port)
+            protocol = guessed.protocol or PORTS.get(port)
+        session = found.source_port, found.destination, port
+        message = decode(protocol, payload, Sender(found.source, session), self.cache)
+        if found.cut:  # v5 and v9 say in the header how far they go on; IPFIX does not
+            message.step = message.step if message.protocol != IPFIX else None
+        return message
+
+    def _is_wanted(self, source: bytes) -> bool:
+        if not self._job.exporters:
+            return True
+        wanted = self._wanted.get(source)
+        if wanted is None:
+            if len(self._wanted) >= _EXPORTERS_KEPT:
+                self._wanted.clear()
+            its = Prefix(4 if len(source) == 4 else 6, int.from_bytes(source), 8 * len(source))
+            wanted = self._wanted[source] = any(prefix.holds(its) for prefix in self._job.exporters)
+        return wanted
+
+    # ---- what there is to say at the end ----
+
+    def problem(self) -> str | None:
+        """Where the capture is broken, if it is; all before that place was looked into."""
+        broken = self._file.problem
+        return None if broken is None else f"{self._job.capture}: error: {broken}"
+
+    def notes(self) -> list[str]:
+        """What was not looked into, and what was forgotten: nothing is left out in silence."""
+        lines = []
+        if self._skipped:
+            causes = ", ".join(f"{n:,} {cause}" for cause, n in self._skipped.most_common())
+            lines.append(f"{self._skipped.total():,} of {many(self._frames, 'frame')} not looked into: {causes}")
+        if self._cut:
+            lines.append(f"{many(self._cut, 'datagram')} not whole: first fragments, or cut when they were captured")
+        if self.cache.withdrawals:
+            lines.append(f"{many(self.cache.withdrawals, 'withdrawal')} of templates ignored, as RFC 7011 §8.4 asks")
+        if self.cache.forgotten:
+            lines.append(f"{many(self.cache.forgotten, 'template')} forgotten, since there was no room for more")
+        if self._writer is not None and self._writer.left_out:
+            n = many(self._writer.left_out, "frame")
+            lines.append(
+                f"{n} not written to {self._job.output}: a pcap file has one link type, that of its first frame"
+            )
+        return [f"{self._job.capture}: note: {line}" for line in lines]
+
+    # ---- files ----
+
+    def _open(self) -> BinaryIO:
+        if self._job.capture == STDIN:
+            if sys.stdin is None:
+                raise GfwdError("-: error: standard input is closed; give the capture's name")
+            return sys.stdin.buffer
+        try:
+            # Not `with`: the stack closes it.
+            return self._stack.enter_context(open(self._job.capture, "rb", _BUFFER_BYTES))
+        except OSError as error:
+            raise GfwdError(f"{self._job.capture}: error: cannot be opened: {error.strerror}") from None
+
+    def _create(self, path: str) -> BinaryIO:
+        if self._job.capture != STDIN and os.path.exists(path) and os.path.samefile(path, self._job.capture):
+            raise UsageError(f"{path}: error: is the capture itself; name another file to write to")
+        try:
+            return self._stack.enter_context(open(path, "wb"))
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> GfwdError:
+        return GfwdError(f"{self._job.output}: error: cannot be written: {error.strerror}")
+
+
+class Summed(NamedTuple):
+    """Who sent what. templates: kept, by exporter. lost: by sequence numbers, by exporter and what they count."""
+
+    summary: Summary
+    templates: Counter[str]
+    lost: dict[str, Counter[str]]
+
+    def plain(self) -> Iterator[dict[str, Any]]:
+        for name, its in self.summary.exporters.items():
+            yield {
+                "exporter": name,
+                "datagrams": its.datagrams,
+                "bytes": its.bytes,
+                "first": round(its.first / _NS, 6),
+                "last": round(its.last / _NS, 6),
+                "rate": its.rate(),
+                "versions": [
+                    {"protocol": protocol, "version": version, "datagrams": n}
+                    for (protocol, version), n in its.protocols.items()
+                ],
+                "records": its.records,
+                "templates": self.templates[name],
+                "sets_without_template": its.nameless_sets,
+                "sampling": sorted(its.sampling),
+                "lost": self.lost.get(name, {}),
+                "clock_skew": its.skew,
+                "flawed": its.flaws,
+            }
+
+
+def summary(inspection: Inspection) -> Summed:
+    """Sums up all that is left to see."""
+    found, streams = Summary(), Streams()
+    for seen in inspection.seen():
+        found.take(seen.time, seen.exporter, len(seen.datagram.payload), seen.message)
+        streams.take(seen.exporter, seen.datagram.source_port, seen.message, seen.datagram.payload)
+    lost: dict[str, Counter[str]] = {}
+    for one in streams.findings():
+        lost.setdefault(one.stream.exporter, Counter())[one.counts] += one.findings.lost
+    templates = Counter({address_text(one): n for one, n in inspection.cache.by_exporter().items()})
+    return Summed(found, templates, lost)
+
+
+class Losses(NamedTuple):
+    """What sequence numbers prove."""
+
+    streams: Streams
+
+    def plain(self) -> Iterator[dict[str, Any]]:
+        for its in self.streams.findings():
+            yield {**its.stream._asdict(), "counts": its.counts, **asdict(its.findings)}
+
+
+def loss(inspection: Inspection) -> Losses:
+    """Looks at the sequence numbers of all that is left to see."""
+    streams = Streams()
+    for seen in inspection.seen():
+        streams.take(seen.exporter, seen.datagram.source_port, seen.message, seen.datagram.payload)
+    return Losses(streams)
+
+
+def size_of(capture: str) -> int | None:
+    """In bytes; None where nobody knows: a pipe has no size."""
+    try:
+        found = os.stat(capture)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _by_number(ports: Ports) -> bytes:
+    """For each port, whether it is one of them."""
+    table = bytearray(LAST_PORT + 1)
+    for first, last in ports:
+        table[first : last + 1] = b"\1" * (last + 1 - first)
+    return bytes(table)

@@ -1,0 +1,5 @@
+"""What hostile bytes can raise, and nothing else."""
+
+
+class DecodeError(ValueError):
+    """These bytes are not what they should be; str() says what is wrong."""
