@@ -2,6 +2,7 @@
 
 run.py      forward, live
 ask.py      status, reload, stop, neighbours: ask one that runs
+names.py    the names of collectors in one that runs
 unknown.py  who sends what no rule wants, and the rules that would take it
 check.py    validate a rules file
 explain.py  which rules apply to a datagram, why, and what leaves
@@ -26,10 +27,10 @@ import sys
 from collections.abc import Sequence
 
 from gfwd import __version__
-from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, inspect, lab, replay, run, unknown
+from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, inspect, lab, names, replay, run, unknown
 from gfwd.errors import GfwdError
 
-COMMANDS = (run, ask, unknown, replay, check, explain, diff, import_, inspect, doctor, lab, bench)
+COMMANDS = (run, ask, names, unknown, replay, check, explain, diff, import_, inspect, doctor, lab, bench)
 """Each has add(subparsers), which sets `run`: arguments → exit status."""
 
 _INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""gfwd status, reload, stop, neighbours: ask a gfwd that runs, by its control socket. See unknown.py for one more."""
+"""gfwd status, reload, stop, neighbours: ask a gfwd that runs, by its control socket; so do names.py and unknown.py."""
 
 import argparse
 import json

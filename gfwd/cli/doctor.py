@@ -64,6 +64,7 @@ def _asked(arguments: argparse.Namespace) -> "Asked":
             workers=config.workers,
             cpus=config.cpus,
             metrics=config.listeners.metrics,
+            dns=config.dns,
         )
     ruleset = classic.load(arguments.rules) if arguments.rules else None
     if ruleset is not None:

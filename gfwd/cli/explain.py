@@ -16,7 +16,7 @@ from gfwd.rules.model import Ports, Prefix, Rule, holds_port, ports_text
 
 if TYPE_CHECKING:  # the core is only loaded once all arguments are known to be right
     from gfwd.daemon.explain import Copy, Live
-    from gfwd.daemon.report import HealthReport
+    from gfwd.daemon.report import HealthReport, NameReport
     from gfwd.rules.explain import Explanation, Miss
 
 _SHOWN = 20
@@ -86,11 +86,11 @@ def _answer(arguments: argparse.Namespace) -> int:
     from gfwd.rules.explain import explain
     from gfwd.rules.listen import named_ports
 
-    ruleset, configured, own = options.ruleset(arguments)
+    ruleset, configured, own, dns = options.ruleset(arguments)
     listen = arguments.listen or configured or named_ports(ruleset)
     ranked = ruleset.ranked()
     explanations = [explain(ranked, source, port, ruleset.exporters) for source, port in arguments.datagrams]
-    its = sender(explanations, own, _live(arguments) if arguments.live else None)
+    its = sender(explanations, own, _live(arguments) if arguments.live else None, dns)
     for number, explanation in enumerate(explanations):
         told = _Told(
             explanation, its.copies(explanation, arguments.source_port), its.health_of_down(explanation), ruleset.path
@@ -107,14 +107,19 @@ def _live(arguments: argparse.Namespace) -> "Live":
     """Raises GfwdError."""
     from gfwd.cli.ask import ask_one
     from gfwd.daemon.explain import Live
-    from gfwd.daemon.report import HealthReport, WayReport
+    from gfwd.daemon.report import HealthReport, NameReport, WayReport
 
     if arguments.config is None:
         raise UsageError("gfwd explain: error: --live takes -c, the gfwd.toml that names the control socket")
     answer = ask_one(arguments, {"do": "ways"})
     ways = (WayReport.read(way) for way in answer["ways"])
     health = (HealthReport(**one) for one in answer["health"])
-    return Live({way.goal(): way for way in ways}, {one.collector: one for one in health})
+    names = (NameReport(**one) for one in answer["names"])
+    return Live(
+        {way.goal(): way for way in ways},
+        {one.collector: one for one in health},
+        {one.name: one for one in names},
+    )
 
 
 # ---- for people ----
@@ -182,6 +187,8 @@ def _copy(copy: "Copy") -> Iterator[Row]:
     for hop in copy.equals:
         mac = f", {hop.mac}" if hop.mac else ""
         yield "", f"or by {hop.port}", f"next hop {hop.next_hop}{mac}", hop.state
+    if copy.name is not None:
+        yield "", f"name {copy.name.name}", _name_text(copy.name), copy.name.state
     if copy.health is not None and copy.health.state != "down":
         yield "", f"checked by {copy.health.check}", copy.health.result, _state(copy.health)
 
@@ -221,6 +228,15 @@ def _collector_text(copy: "Copy") -> str:
 
 def _group_text(copy: "Copy") -> str:
     return "" if copy.group is None else f"of {copy.group} ({_BY[copy.group.balance]})"
+
+
+def _name_text(name: "NameReport") -> str:
+    """How old its addresses are, and why they are not younger."""
+    if name.age is None:
+        return name.error or "not answered yet"
+    return f"answered {time_text(name.age)} ago, TTL {time_text(name.ttl or 0)} left" + (
+        f"; since then: {name.error}" if name.error else ""
+    )
 
 
 def _state(health: "HealthReport") -> str:

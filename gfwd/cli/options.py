@@ -11,7 +11,7 @@ from gfwd.errors import UsageError
 from gfwd.rules.model import LAST_PORT, Address
 
 if TYPE_CHECKING:
-    from gfwd.config.model import Config
+    from gfwd.config.model import Config, DnsSetting
     from gfwd.rules.model import Ports, RuleSet
 
 _T = TypeVar("_T")
@@ -94,18 +94,19 @@ def config(arguments: argparse.Namespace, command: str) -> "Config":
     )
 
 
-def ruleset(arguments: argparse.Namespace) -> tuple["RuleSet", "Ports | None", list[Address]]:
-    """The rules of -c or --rules, and what the former says of `listen`, and of gfwd's own single addresses. Raises
-    ConfigError.
+def ruleset(arguments: argparse.Namespace) -> tuple["RuleSet", "Ports | None", list[Address], "DnsSetting"]:
+    """The rules of -c or --rules, and what the former says of `listen`, of gfwd's own single addresses, and of names.
+    Raises ConfigError.
     """
     from gfwd.config import reading
+    from gfwd.config.model import DnsSetting
     from gfwd.rules import classic
 
     if arguments.config is None:
-        return classic.load(arguments.rules), None, []
+        return classic.load(arguments.rules), None, [], DnsSetting()
     its = reading.load(arguments.config)
     own = [Address(prefix.family, prefix.value) for prefix in its.own or () if prefix.size == 1]
-    return its.rules, its.listen, own
+    return its.rules, its.listen, own, its.dns
 
 
 def refuse_beside_config(arguments: argparse.Namespace, command: str) -> None:

@@ -50,6 +50,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gfwd.config import reading
+    from gfwd.config.model import DnsSetting
     from gfwd.daemon.replay import Replay, replay
     from gfwd.metrics.table import ledger_text
     from gfwd.plan.blueprint import EVERY_ADDRESS
@@ -58,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     from gfwd.rules.model import ALL_PORTS
 
     if arguments.config is None:
-        ruleset, own, listen = classic.load(arguments.rules), None, ALL_PORTS
+        ruleset, own, listen, dns = classic.load(arguments.rules), None, ALL_PORTS, DnsSetting()
     else:
         config = reading.load(arguments.config)
-        ruleset, own, listen = config.rules, config.own, config.listen or named_ports(config.rules)
+        ruleset, own, listen, dns = config.rules, config.own, config.listen or named_ports(config.rules), config.dns
     listen = arguments.listen or listen
     print_warnings(narrowed(ruleset, listen), all_of_them=False, advice="of the same kind")
     outcome = replay(
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             own=tuple(arguments.address or own or EVERY_ADDRESS),
             listen=listen,
             neighbours=dict(arguments.neighbour),
+            dns=dns,
         )
     )
     for remark in outcome.remarks:

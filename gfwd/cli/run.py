@@ -24,7 +24,8 @@ def add(subparsers: Any) -> None:
         "--control",
         metavar="PATH",
         type=options.value(values.socket_path),
-        help="a Unix socket for gfwd status, unknown, reload, stop and neighbours, for this user only (default: none)",
+        help="a Unix socket for gfwd status, unknown, names, reload, stop and neighbours, for this user only (default: "
+        "none)",
     )
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
     parser.set_defaults(run=run)
@@ -59,6 +60,8 @@ def _text(report: Any) -> str:
         (one.collector, one.check, one.state, time_text(one.seconds), one.result, one.instead or "")
         for one in report.health
     ]
+    from gfwd.cli.names import names_text
+
     parts = [
         ledger_text(report.ledger),
         f"{report.work.swapped:,} copies left in the buffer that the frame came in, {report.work.copied:,} in another"
@@ -67,5 +70,6 @@ def _text(report: Any) -> str:
         table_text(("neighbour", "port", "MAC", "state"), neighbours) if neighbours else "",
         table_text(("answers by", "to", "were", "how many"), answers) if answers else "",
         table_text(("checked", "by", "is", "for", "last try", "copies go to"), health) if health else "",
+        names_text([one._asdict() for one in report.names]),
     ]
     return "\n\n".join(filter(None, parts))

@@ -9,6 +9,7 @@ from marshmallow.fields import Field
 
 from gfwd.config import values
 from gfwd.config.collectors import Known, parse_group_name, parse_own_name
+from gfwd.config.dns_keys import RESOLVE
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Table, Text, Word, refuse_keys
 from gfwd.rules import model
 from gfwd.rules.fields import FieldError, parse_collector, quote
@@ -104,6 +105,12 @@ def _option_keys(known: Known) -> dict[str, Field[Any]]:
         ),
         "sample": Number(1, RATE_MOST, example="10", says="It gets one datagram of so many. Default: 1, all."),
         "limit": Number(1, RATE_MOST, example="50000", says="It gets so many datagrams a second at most."),
+        "resolve": Word(
+            *RESOLVE,
+            says='Which addresses of its name get copies: "first", the first of each family; "all", each a copy;'
+            ' "prefer-v4", "prefer-v6", the first of that family, or of the other where there is none. Default: as'
+            " [dns] says.",
+        ),
         "backup": Several(
             Text(known.backup, example='"flow2"'),
             example='["flow2", "10.2.2.9:9995"]',
@@ -150,10 +157,13 @@ class _Collector(Group):
     also: ClassVar = {"dependencies": {key: ["check"] for key in _OF_A_CHECK}}
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def judge(self, _loaded: Mapping[str, Any], written: Mapping[str, Any], partial: bool | None, **_: Any) -> None:
+    def judge(self, loaded: Mapping[str, Any], written: Mapping[str, Any], partial: bool | None, **_: Any) -> None:
         if not partial and written.get("check", "none") == "none":
             advice = 'write check = "icmp", or remove it'
             refuse_keys({key: f"there is no check for it: {advice}" for key in _OF_A_CHECK if key in written})
+        host = loaded.get("host")
+        if "resolve" in written and host is not None and parse_collector(host).address is not None:
+            refuse_keys({"resolve": "an address has nothing to be looked up: remove it, or write a name"})
 
     @post_load
     def make(self, loaded: dict[str, Any], partial: bool | None, **_: Any) -> Any:
@@ -191,6 +201,7 @@ def _options(loaded: Mapping[str, Any]) -> Options | None:
         check=check,
         out=loaded.get("out"),
         vlan=loaded.get("vlan"),
+        resolve=loaded.get("resolve"),
     )
     return None if options == NO_OPTIONS else options
 

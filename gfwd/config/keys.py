@@ -13,6 +13,7 @@ from marshmallow.fields import Field
 from gfwd.config import values
 from gfwd.config.collector_keys import VLAN_MOST, collectors_field, groups_field
 from gfwd.config.collectors import NOTHING_KNOWN, Known
+from gfwd.config.dns_keys import dns_keys
 from gfwd.config.exporter_keys import exporter_keys
 from gfwd.config.kinds import Flaw, Group, Named, Number, Several, Switch, Table, Text, Word, refuse_keys
 from gfwd.config.model import USUAL_SIZES, IcmpSetting, Listeners, LogSetting, Sizes
@@ -190,7 +191,7 @@ class _Whole(Group):
     control = Text(
         values.socket_path,
         example='"/var/run/gfwd/control"',
-        says="A Unix socket by which gfwd status, unknown, reload, stop and neighbours ask, for this user only. "
+        says="A Unix socket by which gfwd status, unknown, names, reload, stop and neighbours ask, for this user only. "
         "Default: none.",
     )
     watch = Switch(
@@ -206,6 +207,11 @@ class _Whole(Group):
         _Listeners(),
         example='[listeners] with metrics = "127.0.0.1:9055"',
         says="What gfwd answers over the network. Default: nothing.",
+    )
+    dns = Table(
+        dns_keys(),
+        example='[dns] with servers = ["192.0.2.53"]',
+        says="How the names of collectors become addresses (docs/names.md). Default: as the host is set up to ask.",
     )
     ports = Table(
         _ports(),

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from gfwd.config.endpoint import Endpoint
 from gfwd.config.port_name import PortName
-from gfwd.rules.model import Address, Collector, Group, Ports, Prefix, RuleSet
+from gfwd.rules.model import Address, Collector, Group, Ports, Prefix, Resolve, RuleSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,44 @@ class Listeners:
 
     metrics: Endpoint | None = None
     metrics_rules: int | None = None
+
+
+class NameServer(NamedTuple):
+    """A server of the DNS. port: None: the usual one."""
+
+    address: Address
+    port: int | None = None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return str(self.address)
+        return f"[{self.address}]:{self.port}" if self.address.family == 6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsSetting:
+    """How the names of collectors become addresses.
+
+    servers: those that are asked; none: those of the host (resolv.conf). search: domains that are put behind a name;
+    None: the host's. tls: the name in the servers' certificates; None: they are asked without TLS. dnssec: answers
+    count only where a server that is trusted says that it has validated them. ttl_min, ttl_max, max_stale: seconds; see
+    dns.records.Terms. timeout: seconds that a server has to answer; None: as the host says. hosts: whether the host's
+    hosts file counts. resolve: for collectors that do not say it.
+    """
+
+    servers: tuple[NameServer, ...] = ()
+    search: tuple[str, ...] | None = None
+    tls: str | None = None
+    dnssec: Literal["off", "required"] = "off"
+    ttl_min: int = 10
+    ttl_max: int = 3_600
+    max_stale: int = 0
+    timeout: int | None = None
+    hosts: bool = True
+    resolve: Resolve = "first"
+
+
+USUAL_DNS: Final = DnsSetting()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +126,7 @@ class Config:
     watch: bool = False
     log: LogSetting = LogSetting()
     listeners: Listeners = Listeners()
+    dns: DnsSetting = DnsSetting()
     collectors: Mapping[str, Collector] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)

@@ -8,8 +8,9 @@ from ipaddress import ip_address, ip_interface
 from typing import Final
 
 from gfwd.config.endpoint import Endpoint
+from gfwd.config.model import NameServer
 from gfwd.config.port_name import PortName
-from gfwd.rules.fields import FieldError, parse_ports
+from gfwd.rules.fields import FieldError, parse_collector, parse_ports
 from gfwd.rules.model import ALL_PORTS, LAST_PORT, Address, Ports, Prefix, ports_text
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
@@ -58,6 +59,31 @@ def endpoint(text: str) -> Endpoint:
     if found.family == 6 and found.is_link_local:
         raise ValueError(f"{text!r}: such an address is one link's only, and nothing says which link; {right}")
     return Endpoint(found, int(digits))
+
+
+def name_server(text: str) -> NameServer:
+    """ADDRESS, ADDRESS:PORT, of IPv6 [ADDRESS]:PORT; never a name, which nobody could look up."""
+    right = "right would be 192.0.2.53, or [2001:db8::53]:5353"
+    try:
+        return NameServer(address(text))
+    except NotOfItsKind:
+        pass
+    try:
+        found = endpoint(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address of a server, with a port or without; {right}") from None
+    return NameServer(found.address, found.port)
+
+
+def domain(text: str) -> str:
+    """A name of the DNS, in lower case and without the final dot."""
+    try:
+        found = parse_collector(text)
+    except FieldError:
+        found = None
+    if found is None or found.address is not None or found.port is not None:
+        raise ValueError(f"{text!r} is no name of the DNS; right would be example.net")
+    return found.host
 
 
 def log_place(text: str) -> str:

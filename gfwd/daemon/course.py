@@ -1,6 +1,6 @@
 """What a core is to do: what the operator has set, and all that comes of it as things are now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gfwd.config.model import USUAL_ICMP, IcmpSetting
@@ -10,8 +10,10 @@ from gfwd.daemon.equals import in_use
 from gfwd.daemon.neighbours import Asker
 from gfwd.daemon.ways import Goal, goal_of
 from gfwd.daemon.wire import WireAsker
+from gfwd.dns.choice import resolve_of
 from gfwd.plan.blueprint import Hop
-from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Ports, Prefix, RuleSet
+from gfwd.plan.places import Places, places_of
+from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Ports, Prefix, Resolve, RuleSet
 from gfwd.rules.space import RuleSpace
 
 
@@ -20,9 +22,10 @@ class Setting:
     """What is to be forwarded where.
 
     own: destination addresses that are ours. own_of: the ports whose addresses these are, as they come and go; none:
-    the operator has named them. addresses: those of each collector. macs: of neighbours that are not to be asked for.
-    gateways: before prefixes that collectors are in. vlans: of ports, by their names. icmp: what is said by it. rarp:
-    addresses of stations.
+    the operator has named them. addresses: those of each collector; none: its name has none yet. macs: of neighbours
+    that are not to be asked for. gateways: before prefixes that collectors are in. vlans: of ports, by their names.
+    icmp: what is said by it. rarp: addresses of stations. resolve: which addresses get copies, for collectors that do
+    not say it.
     """
 
     rules: RuleSet
@@ -35,6 +38,16 @@ class Setting:
     own_of: tuple[PortName, ...] = ()
     icmp: IcmpSetting = USUAL_ICMP
     rarp: Mapping[bytes, Address] = field(default_factory=dict)
+    resolve: Resolve = "first"
+
+    def has_all(self, collector: Collector) -> bool:
+        """Whether all addresses of a collector get copies, and not the first that there is a way to."""
+        return resolve_of(collector, self.resolve) == "all"
+
+    def places(self) -> Places:
+        """Of collectors that stand for several."""
+        several = {one: found for one, found in self.addresses.items() if len(found) > 1 and self.has_all(one)}
+        return {one: places_of(one, found) for one, found in several.items()}
 
     def destinations(self) -> dict[Goal, list[Collector]]:
         """Each place that copies are to come to, and the collectors that are there."""
@@ -64,11 +77,11 @@ class Course:
     senders: Mapping[int, tuple[Address, ...]]
     askers: Mapping[tuple[int, int | None], Asker]
 
-    def ways(self, collector: Collector) -> tuple[Hop, ...]:
-        """To all of its addresses, one after the other, without those that are left out."""
+    def ways(self, collector: Collector, addresses: Iterable[Address]) -> tuple[Hop, ...]:
+        """To these of its addresses, one after the other, without those that are left out."""
         return tuple(
             hop
-            for address in self.setting.addresses[collector]
+            for address in addresses
             for hop in in_use(self.found.get(goal_of(collector, address), ()), self.left_out)
         )
 

@@ -1,14 +1,19 @@
 """What would leave for one datagram: names are looked up, and the plan's own choices are made."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gfwd.daemon import names
-from gfwd.daemon.report import HealthReport, HopReport, WayReport
+from gfwd.config.model import USUAL_DNS, DnsSetting
+from gfwd.daemon.names import once
+from gfwd.daemon.report import HealthReport, HopReport, NameReport, WayReport
 from gfwd.daemon.ways import Goal, goal_of
+from gfwd.dns.choice import preferred, resolve_of
 from gfwd.plan.blueprint import Hop, Route
 from gfwd.plan.getters import Getter, Sharing, getter_of, sharings_of
+from gfwd.plan.places import Places, places_of, spread
 from gfwd.plan.shares import hop_shares, share_of
 from gfwd.rules.explain import Explanation
 from gfwd.rules.model import NO_OPTIONS, Address, Collector, Family, Group, Options, Receiver, each_collector
@@ -16,10 +21,13 @@ from gfwd.rules.space import receivers_of
 
 
 class Live(NamedTuple):
-    """What only a gfwd that runs knows: the ways, and the health of collectors that are checked, by name."""
+    """What only a gfwd that runs knows: the ways, the health of collectors that are checked, by name, and the names
+    that it asks for.
+    """
 
     ways: Mapping[Goal, WayReport]
     health: Mapping[str, HealthReport]
+    names: Mapping[str, NameReport] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +37,10 @@ class Copy:
     group: that it is a member of. one_of: of the group's copies one leaves, and which one hangs on more than the
     exporter and the port. instead_of: who is down. addresses: those that the collector has. address, port: where the
     copy goes. own: gfwd's own address, which it leaves with; None: with another one, or it is not known. drop: the drop
-    cause, where none would leave, or else not_loaded; why: the same for people. way, health: what only a gfwd that runs
-    knows; None without one, and health where the collector is not checked. equals: next hops that it may take as well
-    as that of the way, where which one hangs on more than the exporter and the port.
+    cause, where none would leave, or else not_loaded; why: the same for people. way, health, name: what only a gfwd
+    that runs knows; None without one, health where the collector is not checked, and name where it has none in the DNS.
+    equals: next hops that it may take as well as that of the way, where which one hangs on more than the exporter and
+    the port.
     """
 
     collector: Collector
@@ -47,6 +56,7 @@ class Copy:
     way: WayReport | None = None
     equals: tuple[HopReport, ...] = ()
     health: HealthReport | None = None
+    name: NameReport | None = None
 
     @property
     def options(self) -> Options:
@@ -76,6 +86,7 @@ class Copy:
             "why": self.why,
             **({} if self.way is None else {"way": self.way.as_json()}),
             **({} if self.health is None else {"health": self.health._asdict()}),
+            **({} if self.name is None else {"name": self.name._asdict()}),
         }
 
 
@@ -84,13 +95,15 @@ class Sender:
     """The copies of datagrams.
 
     answers: each collector's addresses, or why it has none. down: collectors that are. own: gfwd's own addresses, as
-    far as they are known. live: what a gfwd that runs knows; None: nobody was asked.
+    far as they are known. live: what a gfwd that runs knows; None: nobody was asked. places: of collectors that stand
+    for several.
     """
 
-    answers: Mapping[Collector, names.Answer]
+    answers: Mapping[Collector, once.Answer]
     down: frozenset[Collector] = frozenset()
     own: Sequence[Address] = ()
     live: Live | None = None
+    places: Places = field(default_factory=dict)
 
     def copies(self, explanation: Explanation, source_port: int | None = None) -> list[Copy]:
         """Those that the rules that apply ask for, in the order in which they leave. source_port: the exporter's; None:
@@ -99,7 +112,8 @@ class Sender:
         rules = explanation.applying
         found: list[Copy] = []
         certain: set[Getter] = set()
-        for receiver, sharing in sharings_of(receivers_of(rules), self.down):
+        family = next((rule.source.family for rule in rules if rule.source is not None), None)
+        for receiver, sharing in sharings_of(spread(receivers_of(rules), self.places, self.down, family), self.down):
             part = _part(receiver, explanation, source_port)
             getters = _getters(sharing, part)
             if len(getters) == 1:
@@ -149,6 +163,7 @@ class Sender:
             way=way,
             equals=equals,
             health=None if self.live is None else self.live.health.get(str(collector)),
+            name=None if self.live is None else self.live.names.get(self._host(collector)),
         )
 
     def _address(self, collector: Collector, addresses: Sequence[Address], family: Family) -> Address | None:
@@ -159,6 +174,10 @@ class Sender:
             there = [one for one in there if ways[goal_of(collector, one)].own is not None] or there
         hops = Route(0, tuple(Hop(address, 0, 0) for address in there)).hops_for(family)
         return hops[0].address if hops else None
+
+    def _host(self, collector: Collector) -> str:
+        """Of a place, that of the collector that it is a part of."""
+        return next((one.host for one, its in self.places.items() if collector in its), collector.host)
 
     def _has_way(self, collector: Collector, address: Address) -> bool:
         if self.live is None:
@@ -176,7 +195,7 @@ class Sender:
     def _drop(
         self,
         getter: Getter,
-        answer: names.Answer,
+        answer: once.Answer,
         address: Address | None,
         way: WayReport | None,
         own: str | None,
@@ -210,8 +229,10 @@ class Sender:
         return "not_loaded", why
 
 
-def sender(explanations: Sequence[Explanation], own: Iterable[Address], live: Live | None) -> Sender:
-    """Looks up all names that copies would go to now."""
+def sender(
+    explanations: Sequence[Explanation], own: Iterable[Address], live: Live | None, dns: DnsSetting = USUAL_DNS
+) -> Sender:
+    """Looks up all names that copies would go to now, but for those that a gfwd that runs has looked up."""
     down = frozenset(_down(explanations, live))
     wanted = dict.fromkeys(
         getter.collector
@@ -219,7 +240,31 @@ def sender(explanations: Sequence[Explanation], own: Iterable[Address], live: Li
         for _, sharing in sharings_of(receivers_of(explanation.applying), down)
         for getter in sharing.getters
     )
-    return Sender(names.look_up(wanted), down, tuple(own), live)
+    told = {} if live is None else live.names
+    answers = once.look_up([one for one in wanted if one.host not in told], dns)
+    answers |= {one: _told(one, told[one.host], dns) for one in wanted if one.host in told}
+    places = {
+        one: places_of(one, found)
+        for one, found in answers.items()
+        if not isinstance(found, str) and len(found) > 1 and resolve_of(one, dns.resolve) == "all"
+    }
+    # Rules name a collector with its backups, and copies are those of one without.
+    places |= {one: places[one.alone()] for one in _named(explanations) if one.alone() in places}
+    for its in places.values():
+        answers |= its
+    return Sender(answers, down, tuple(own), live, places)
+
+
+def _told(collector: Collector, name: NameReport, dns: DnsSetting) -> once.Answer:
+    """The addresses that a gfwd that runs has for it."""
+    addresses = [ip_address(text) for text in name.addresses]
+    found = [Address(4 if one.version == 4 else 6, int(one)) for one in addresses]
+    return preferred(found, resolve_of(collector, dns.resolve)) or name.error or "its name has not been answered yet"
+
+
+def _named(explanations: Iterable[Explanation]) -> Iterator[Collector]:
+    for explanation in explanations:
+        yield from each_collector(receivers_of(explanation.applying))
 
 
 def _down(explanations: Iterable[Explanation], live: Live | None) -> Iterator[Collector]:

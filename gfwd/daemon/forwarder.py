@@ -17,6 +17,7 @@ from gfwd.daemon.health import Health, Way
 from gfwd.daemon.links import Links
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
+from gfwd.daemon.move import Move
 from gfwd.daemon.neighbours import Neighbours
 from gfwd.daemon.own import addresses_on
 from gfwd.daemon.port_remarks import PortRemarks
@@ -66,6 +67,7 @@ class Forwarder:
         self._has_other_links = False  # than the plan in force was made for
         self._followed = -math.inf  # when the routes were last looked at …
         self._to_follow: float | None = None  # … and when they are to be looked at again
+        self._move: Move | None = None  # to other addresses, once there are neighbours
         self._told: dict[int, tuple[bytes | None, NeighbourState]] = {}  # by slot: what the core knows
         self._neighbours = Neighbours(self._set_neighbour, self._say)
         self._punts = Punts(ports, self._neighbours, self._say)
@@ -95,6 +97,7 @@ class Forwarder:
                 askers=self._surroundings.askers(setting.own),
             )
         )
+        self._move = None
         self._accounts.take(assignment)
         self._health.take(watched, setting.rules)
 
@@ -102,6 +105,38 @@ class Forwarder:
         """Whether there is room for this; nothing is forwarded by it. Raises GfwdError where there is none."""
         self._accounts.prepare(setting.rules, space)
         self._find(setting, setting.destinations())  # slots for nothing are given back soon
+
+    def move(self, addresses: Mapping[Collector, tuple[Address, ...]]) -> None:
+        """Copies go to these addresses of the same collectors, as soon as the neighbours on the new ways have answered,
+        or have had their time; by then they go where they went before. Raises GfwdError, and then tries again.
+        """
+        setting, now = self._now().setting, time.monotonic()
+        if addresses == setting.addresses:
+            self._move = None
+        elif self._move is None or self._move.setting.addresses != addresses:
+            self._move = Move(replace(setting, addresses=addresses), now)
+            self._follow_move(now)
+
+    def addresses(self) -> Mapping[Collector, tuple[Address, ...]]:
+        """Those that copies go to now."""
+        return self._now().setting.addresses
+
+    def _follow_move(self, now: float) -> None:
+        move = self._move
+        if move is None or not move.is_due(now):
+            return
+        move.begin(now)
+        course, setting = self._now(), move.setting
+        destinations = setting.destinations()
+        found = self._find(setting, destinations)
+        course = replace(course, askers=self._surroundings.askers(setting.own))
+        self._want_neighbours(course)
+        asked = {hop.neighbour for hops in found.values() for hop in hops} - self._ways.fixed(setting.macs)
+        if move.waits(now, [self._state_of(slot) for slot in asked]):
+            return
+        left_out = self._left_out(found)
+        self._enter(replace(course, setting=setting, destinations=destinations, found=found, left_out=left_out))
+        self._move = None
 
     def follow_routes(self) -> None:
         """Find the ways to all collectors, and gfwd's own addresses; where they, or the links, are others than before,
@@ -178,11 +213,14 @@ class Forwarder:
             self._told.pop(slot, None)
 
     def _blueprint(self, course: Course) -> Blueprint:
-        slot_of = course.assignment.slot_of
+        slot_of, places = course.assignment.slot_of, course.setting.places()
+        goals = [(one, one, addresses) for one, addresses in course.setting.addresses.items()]
+        goals += [(place, one, addresses) for one in places for place, addresses in places[one].items()]
         return Blueprint(
             space=course.space,
             routes={
-                collector: Route(slot_of(collector), course.ways(collector)) for collector in course.setting.addresses
+                goal: Route(slot_of(collector), course.ways(collector, addresses))
+                for goal, collector, addresses in goals
             },
             ports=self._plan_ports(course),
             counters=course.assignment.rule_slots(),
@@ -190,6 +228,7 @@ class Forwarder:
             listen=course.setting.listen,
             exporters=course.setting.rules.exporters,
             down=course.down,
+            places=places,
         )
 
     def _plan_ports(self, course: Course) -> tuple[PlanPort, ...]:
@@ -306,17 +345,18 @@ class Forwarder:
     # ---- health ----
 
     def _ways_of(self, collector: Collector) -> tuple[Way, ...]:
-        """The ways that its copies take: of its addresses of each family, that of the first that has one."""
+        """The ways that its copies take: of its addresses of each family, that of the first that has one, or all."""
         course = self._now()
         neighbours = {slot: neighbour.address for neighbour, slot in self._ways.slots.items()}
         first: dict[Family, Address] = {}
-        hops = course.ways(collector)
+        hops = course.ways(collector, course.setting.addresses[collector])
         for hop in hops:
             first.setdefault(hop.address.family, hop.address)
+        has_all = course.setting.has_all(collector)
         return tuple(
             Way(hop.address, neighbours[hop.neighbour], self._state_of(hop.neighbour))
             for hop in hops
-            if first[hop.address.family] == hop.address
+            if has_all or first[hop.address.family] == hop.address
         )
 
     def _follow_health(self, now: float) -> None:
@@ -362,7 +402,8 @@ class Forwarder:
     def deadline(self) -> float | None:
         """When `advance` wants to be called next (time.monotonic()); None: not before something comes."""
         its = (self._neighbours, self._punts, self._ways, self._health, self._equals)
-        deadlines = (self._to_follow, *(one.deadline() for one in its))
+        move = None if self._move is None else self._move.deadline()
+        deadlines = (self._to_follow, move, *(one.deadline() for one in its))
         return min((when for when in deadlines if when is not None), default=None)
 
     def advance(self) -> None:
@@ -398,6 +439,7 @@ class Forwarder:
         self._neighbours.advance(now)
         self._punts.advance(now)
         try:
+            self._follow_move(now)
             self._follow_equals()
             self._follow_health(now)
         except GfwdError as error:
@@ -415,8 +457,9 @@ class Forwarder:
     def report(self, *, with_rules: bool = True) -> Report:
         """How it stands now."""
         used = {hop.neighbour for hops in self._now().found.values() for hop in hops}
+        addresses = {str(one): tuple(map(str, found)) for one, found in self.addresses().items()}
         return Report(
-            self._accounts.ledger(with_rules=with_rules),
+            self._accounts.ledger(with_rules=with_rules).at(addresses),
             self._core.work(),
             tuple(port_report(self._core, port) for port in self._ports),
             tuple(self._neighbour_report(slot, hop) for hop, slot in self._ways.slots.items() if slot in used),

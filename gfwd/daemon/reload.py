@@ -4,26 +4,32 @@ and neighbours and signals must not wait for it meanwhile.
 
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from gfwd.config.model import Config
-from gfwd.daemon import names
+from gfwd.daemon.names import sources
+from gfwd.daemon.names.names import first_look
+from gfwd.daemon.names.sources import Asking
+from gfwd.dns.name import Answer
 from gfwd.errors import ConfigError, GfwdError, Problem
 from gfwd.rules.listen import listened_on, narrowed
-from gfwd.rules.model import Address, Collector, Ports
+from gfwd.rules.model import Ports
 from gfwd.rules.space import RuleSpace
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What has been read. listen: UDP ports that are ours. addresses: those of each collector. remarks: warnings."""
+    """What has been read. listen: UDP ports that are ours. asking: whom names are asked of. answers: of names that are
+    new, as far as they have come. remarks: warnings.
+    """
 
     config: Config
     listen: Ports
-    addresses: Mapping[Collector, tuple[Address, ...]]
+    asking: Asking
+    answers: Mapping[str, Answer]
     space: RuleSpace
     remarks: Sequence[Problem]
 
@@ -60,18 +66,23 @@ class Tally:
             self.failed, self.last_failed = self.failed + 1, now
 
 
-def prepare(config: Config) -> Fresh:
-    """All that takes a while. Raises GfwdError."""
+def prepare(config: Config, known: Collection[str] = ()) -> Fresh:
+    """All that takes a while. known: names that need not be looked up. Raises GfwdError."""
     rules = config.rules
     listen = listened_on(rules, config.listen)
-    return Fresh(config, listen, names.addresses(rules.collectors()), RuleSpace(rules), narrowed(rules, listen))
+    asking = sources.load(config.dns)
+    new = {one.host for one in rules.collectors() if one.address is None}.difference(known)
+    return Fresh(config, listen, asking, first_look(new, asking), RuleSpace(rules), narrowed(rules, listen))
 
 
 class Reader(AbstractContextManager["Reader"]):
-    """read: what to do, as its files say it now; raises GfwdError. fileno() is readable when something was read."""
+    """read: what to do, as its files say it now; raises GfwdError. known_names: that need not be looked up. fileno() is
+    readable when something was read.
+    """
 
     def __init__(self, read: Callable[[], Config]) -> None:
         self._read = read
+        self.known_names: frozenset[str] = frozenset()
         self._done: SimpleQueue[Read] = SimpleQueue()
         self._is_busy = self._is_asked_again = False
         self._ear, self._mouth = socket.socketpair()
@@ -119,7 +130,7 @@ class Reader(AbstractContextManager["Reader"]):
         try:
             config = self._read()
             files = config.files()
-            found = None if config == known else prepare(config)
+            found = None if config == known else prepare(config, self.known_names)
         except ConfigError as error:
             files = frozenset(problem.path for problem in error.problems)
             found = error

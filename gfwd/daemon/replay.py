@@ -4,14 +4,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gfwd.daemon import names
+from gfwd.config.model import USUAL_DNS, DnsSetting
 from gfwd.daemon.accounts import Accounts, Assignment
+from gfwd.daemon.names import once
 from gfwd.daemon.workers import Threads
+from gfwd.dns.choice import resolve_of
 from gfwd.errors import GfwdError, UsageError
 from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, Limits, NeighbourState
 from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
+from gfwd.plan.places import Places, places_of
 from gfwd.rules.model import ADDRESS_BITS, ALL_PORTS, Address, Collector, Ports, Prefix, RuleSet
 from gfwd.rules.space import RuleSpace
 
@@ -24,7 +27,9 @@ _BUFFER_BYTES = 65_536  # captures hold what offloads have put together, up to I
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What to replay. own, listen: destinations that are ours. neighbours: MACs (6 bytes) that are not made up."""
+    """What to replay. own, listen: destinations that are ours. neighbours: MACs (6 bytes) that are not made up. dns:
+    how names become addresses.
+    """
 
     capture: str
     output: str
@@ -32,6 +37,7 @@ class Replay:
     own: tuple[Prefix, ...] = EVERY_ADDRESS
     listen: Ports = ALL_PORTS
     neighbours: Mapping[Address, bytes] = field(default_factory=dict)
+    dns: DnsSetting = USUAL_DNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,13 @@ class Outcome:
 def replay(job: Replay) -> Outcome:
     """Forward the whole capture. What was whole in a broken one is forwarded, and the outcome says where it broke."""
     collectors = job.rules.collectors()
-    addresses = names.addresses(collectors)
-    names.refuse_own(job.rules.path, job.own, addresses)
+    addresses = once.addresses(collectors, job.dns)
+    once.refuse_own(job.rules.path, job.own, addresses)
+    places = {
+        one: places_of(one, found)
+        for one, found in addresses.items()
+        if len(found) > 1 and resolve_of(one, job.dns.resolve) == "all"
+    }
     hosts = dict.fromkeys(address for found in addresses.values() for address in found)
     slots = {address: slot for slot, address in enumerate(hosts)}
     space = RuleSpace(job.rules)
@@ -61,7 +72,7 @@ def replay(job: Replay) -> Outcome:
             core.set_neighbour(slot, job.neighbours.get(address) or made_up_mac(address), NeighbourState.READY)
         accounts = Accounts(core)
         assignment = accounts.prepare(job.rules, space)
-        core.publish(compile_plan(_blueprint(job, space, assignment, addresses, slots)))
+        core.publish(compile_plan(_blueprint(job, space, assignment, addresses, slots, places)))
         accounts.take(assignment)
         with Threads([worker], stopping_s=_STOPPING_S) as threads:
             threads.wait()
@@ -82,21 +93,23 @@ def _blueprint(
     assignment: Assignment,
     addresses: Mapping[Collector, tuple[Address, ...]],
     slots: Mapping[Address, int],
+    places: Places,
 ) -> Blueprint:
     """Every collector is its own next hop, behind the one port there is."""
+    goals = [(one, one, found) for one, found in addresses.items()]
+    goals += [(place, one, found) for one in places for place, found in places[one].items()]
     return Blueprint(
         space=space,
         routes={
-            collector: Route(
-                assignment.slot_of(collector), tuple(Hop(address, _OUT, slots[address]) for address in found)
-            )
-            for collector, found in addresses.items()
+            goal: Route(assignment.slot_of(collector), tuple(Hop(address, _OUT, slots[address]) for address in found))
+            for goal, collector, found in goals
         },
         counters=assignment.rule_slots(),
         ports=(PlanPort(), PlanPort(mac=SOURCE_MAC, keep_tags=True, own=_single(job.own))),
         own=job.own,
         listen=job.listen,
         exporters=job.rules.exporters,
+        places=places,
     )
 
 

@@ -145,6 +145,24 @@ class AnswerReport(NamedTuple):
     n: int
 
 
+class NameReport(NamedTuple):
+    """What is known of a collector's name.
+
+    state: asking (never answered), fresh, stale (the TTL of the last answer is over) or gone (… for too long).
+    addresses: those that copies go to. ttl: seconds that the last answer holds; age: since it came; None: nothing is
+    used. lookups, failures: how many. error: of the last lookup; None: it did not fail.
+    """
+
+    name: str
+    state: str
+    addresses: tuple[str, ...]
+    ttl: int | None
+    age: int | None
+    lookups: int
+    failures: int
+    error: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The ledgers, and what stands beside them."""
@@ -155,6 +173,7 @@ class Report:
     neighbours: tuple[NeighbourReport, ...]
     health: tuple[HealthReport, ...] = ()
     answers: tuple[AnswerReport, ...] = ()
+    names: tuple[NameReport, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As objects of JSON."""
@@ -165,4 +184,5 @@ class Report:
             "neighbours": [neighbour._asdict() for neighbour in self.neighbours],
             "answers": [answer._asdict() for answer in self.answers],
             "health": {one.collector: one._asdict() for one in self.health},
+            "names": {one.name: one._asdict() for one in self.names},
         }

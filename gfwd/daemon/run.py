@@ -2,6 +2,7 @@
 
 import os
 import resource
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gfwd.daemon.keep_up import KeepUp
 from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log.event import Say
 from gfwd.daemon.log.writer import Log
+from gfwd.daemon.names.names import Names
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.own import addresses_on
 from gfwd.daemon.ports import Port, Wanted
@@ -38,6 +40,8 @@ from gfwd.rules.model import Prefix
 _ROOM_FOR_RULES = 65_536
 _ROOM_FOR_COLLECTORS = 4_096
 _ROOM_FOR_NEIGHBOURS = 256
+_ROOM_FOR_A_NAME = 16  # next hops: one usually, and more where its addresses are neighbours themselves
+_ROOM_FOR_NAMES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _Around:
     kernel: Kernel
     heard: signals.Signals
     reader: Reader
+    names: Names
     metrics: MetricsListener
     log: Log
     render: Render
@@ -73,16 +78,20 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
     with open_kernel() as kernel:
         fresh = prepare(config)
         own = _own(kernel, config)
-        setting = setting_of(fresh, own)
+        names = Names(log.say)
+        held = names.prepare(config, own, fresh.asking, fresh.answers, time.monotonic())
+        setting = setting_of(fresh, own, held.addresses())
+        names.take(held, time.monotonic())
         tell_of(fresh.remarks, log.say)
         not_the_kernels = bool(set(own) - set(addresses_on(kernel, config.inputs)))
         with (
             signals.Signals() as heard,
             Reader(read) as reader,
+            names,
             MetricsListener(config.listeners.metrics, log.say) as metrics,
             in_order(_wanted(config), log.say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, metrics, log, render)
+            around = _Around(kernel, heard, reader, names, metrics, log, render)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -101,6 +110,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         service = Service(
             forwarder,
             unknown,
+            around.names,
             config,
             around.reader,
             lambda its: _own(kernel, its),
@@ -116,7 +126,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             service.serve((kernel.fileno(), prober.fileno(), *wires.filenos()), workers, threads, around.heard, control)
             threads.stop()
             drain(core, ports, workers, log.say)
-        report = forwarder.report()
+        report = service.report()
         is_whole = len(ports) == len({*config.inputs, *config.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))
 
@@ -131,10 +141,11 @@ def _allow_files() -> None:
 
 
 def _limits(fresh: Fresh, setting: Setting) -> Limits:
+    names = _ROOM_FOR_A_NAME * sum(collector.address is None for collector in setting.addresses)
     return Limits(
         rules=2 * len(fresh.space.ranked) + _ROOM_FOR_RULES,
         collectors=2 * len(setting.addresses) + _ROOM_FOR_COLLECTORS,
-        neighbours=4 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS,
+        neighbours=4 * len(setting.destinations()) + _ROOM_FOR_NEIGHBOURS + min(names, _ROOM_FOR_NAMES),
         **fresh.config.sizes._asdict(),
     )
 

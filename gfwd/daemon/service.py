@@ -5,11 +5,12 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gfwd import __version__
 from gfwd.config.model import Config
-from gfwd.daemon import names, signals
+from gfwd.daemon import signals
 from gfwd.daemon.control import Control, Question, Reply
 from gfwd.daemon.course import Setting
 from gfwd.daemon.forwarder import Forwarder
@@ -18,6 +19,8 @@ from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.log.writer import Log
+from gfwd.daemon.names import once
+from gfwd.daemon.names.names import Addresses, Names
 from gfwd.daemon.reload import Fresh, Reader, Tally
 from gfwd.daemon.report import Report
 from gfwd.daemon.unknown import SORTS, UnknownExporters
@@ -39,21 +42,22 @@ Render = Callable[[Report], str]
 """A report for people."""
 
 
-def setting_of(fresh: Fresh, own: tuple[Prefix, ...]) -> Setting:
-    """Raises UsageError where it cannot be."""
+def setting_of(fresh: Fresh, own: tuple[Prefix, ...], addresses: Addresses) -> Setting:
+    """addresses: those of each collector, as far as they are known. Raises UsageError where it cannot be."""
     config = fresh.config
-    names.refuse_own(config.rules.path, own, fresh.addresses)
+    once.refuse_own(config.rules.path, own, addresses)
     return Setting(
         rules=config.rules,
         own=own,
         listen=fresh.listen,
-        addresses=fresh.addresses,
+        addresses=addresses,
         macs=config.macs,
         gateways=config.gateways,
         vlans={str(name): number for name, number in config.vlans.items()},
         own_of=() if config.own else config.inputs,
         icmp=config.icmp,
         rarp=config.rarp,
+        resolve=config.dns.resolve,
     )
 
 
@@ -84,6 +88,7 @@ class Service:
         self,
         forwarder: Forwarder,
         unknown: UnknownExporters,
+        names: Names,
         config: Config,
         reader: Reader,
         own: Own,
@@ -92,7 +97,7 @@ class Service:
         render: Render,
     ) -> None:
         self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
-        self._metrics = metrics
+        self._metrics, self._names = metrics, names
         self._log, self._say, self._render = log, log.say, render
         self._started = time.monotonic()
         self._reloads = Tally(last_done=time.time())
@@ -117,7 +122,7 @@ class Service:
         """
         self._say(self._forwarder.ready())
         ears = [*news, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
-        ears.append(self._metrics.fileno())
+        ears += self._metrics.fileno(), self._names.fileno()
         with selectors.DefaultSelector() as selector:
             for ear in ears if control is None else [*ears, control.fileno()]:
                 selector.register(ear, selectors.EVENT_READ)
@@ -131,14 +136,27 @@ class Service:
                 self._reload()
                 self._look_at_files()
                 try:
+                    self._follow_names()
                     self._forwarder.advance()
                 except GfwdError as error:
                     self._complain(str(error))
+                self._names.tell(self._forwarder.addresses())
+
+    def _follow_names(self) -> None:
+        """Where a name has other addresses now, copies are to go there. Raises GfwdError."""
+        if self._names.advance(time.monotonic()):
+            self._forwarder.move(self._names.addresses())
+
+    def report(self, *, with_rules: bool = True) -> Report:
+        """How it stands now."""
+        return replace(self._forwarder.report(with_rules=with_rules), names=self._names.report(time.monotonic()))
 
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
         watch = self._watch if not self._askers else None  # it looks at nothing while something is read
-        deadlines = [its.deadline() for its in (self._forwarder, watch, control, self._metrics) if its is not None]
+        deadlines = [
+            its.deadline() for its in (self._forwarder, self._names, watch, control, self._metrics) if its is not None
+        ]
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -156,7 +174,7 @@ class Service:
         for number in taken & signals.STOP:
             self._stop(signal.Signals(number).name)
         if taken & signals.STATUS:
-            report = self._forwarder.report()
+            report = self.report()
             self._say(events.STATUS(self._render(report), report=report.as_json()))
         if taken & signals.RELOAD:
             self._ask_for_reload(_Asker(_nobody, is_dry=False))
@@ -165,13 +183,22 @@ class Service:
         """A question that came by the control socket."""
         do = question.get("do")
         if do == "status":
-            report = self._forwarder.report()
+            report = self.report()
             reply(self._render(report) if question.get("text") else {**self._about(), **report.as_json()})
         elif do == "neighbours":
             reply([neighbour._asdict() for neighbour in self._forwarder.report().neighbours])
         elif do == "ways":
             ways, health = self._forwarder.ways(), self._forwarder.health()
-            reply({"ways": [way.as_json() for way in ways], "health": [one._asdict() for one in health]})
+            names = self._names.report(time.monotonic())
+            reply(
+                {
+                    "ways": [way.as_json() for way in ways],
+                    "health": [one._asdict() for one in health],
+                    "names": [one._asdict() for one in names],
+                }
+            )
+        elif do == "names":
+            reply([one._asdict() for one in self._names.report(time.monotonic())])
         elif do == "unknown":
             reply(self._unknown_as_asked(question))
         elif do == "reload":
@@ -208,7 +235,7 @@ class Service:
         rules_most = self._config.listeners.metrics_rules
         return metrics_page(
             Standing(
-                report=self._forwarder.report(with_rules=rules_most is not None),
+                report=self.report(with_rules=rules_most is not None),
                 rules=len(self._config.rules.rules),
                 rules_most=rules_most,
                 exporters=self._forwarder.exporters(),
@@ -224,6 +251,7 @@ class Service:
 
     def _ask_for_reload(self, asker: _Asker) -> None:
         self._askers.append(asker)
+        self._reader.known_names = self._names.known()
         self._reader.ask()
 
     def _look_at_files(self) -> None:
@@ -231,6 +259,7 @@ class Service:
         if self._askers or not self._watch.has_changed(time.monotonic()):
             return
         self._askers.append(_Asker(_nobody, is_dry=False, is_watch=True))
+        self._reader.known_names = self._names.known()
         self._reader.ask(known=self._config if self._refused is None else None)
 
     def _reload(self) -> None:
@@ -277,7 +306,9 @@ class Service:
                 f"{fresh.config.path}: error: no address is left on its ports that could be gfwd's; give an interface "
                 'one, or say which are: address = ["192.0.2.1"]'
             )
-        setting = setting_of(fresh, own)
+        held = self._names.prepare(fresh.config, own, fresh.asking, fresh.answers, time.monotonic())
+        self._names.refuse_unknown(held, fresh.config.rules.path)
+        setting = setting_of(fresh, own, held.addresses())
         metrics = fresh.config.listeners.metrics
         if dry_run:
             self._forwarder.try_out(setting, fresh.space)
@@ -286,6 +317,7 @@ class Service:
             with self._metrics.changed_to(metrics):
                 self._forwarder.take(setting, fresh.space)
             self._config = fresh.config
+            self._names.take(held, time.monotonic())
             self._log.take(fresh.config.log)
             tell_of(fresh.remarks, self._say)
         rules = fresh.config.rules

@@ -98,6 +98,10 @@ class Ways:
         its = vlans or {}
         return {goal: tuple(self._ways(goal, fixed, gateways, its)) for goal in goals}
 
+    def fixed(self, macs: Collection[Address]) -> frozenset[int]:
+        """The slots of neighbours that are not asked for."""
+        return frozenset(slot for hop, slot in self.slots.items() if hop.address in macs)
+
     def release(self, found: Mapping[Goal, tuple[Hop, ...]], now: float) -> list[int]:
         """Give back the slots that have been on none of these ways for a while: what waits for such a neighbour may
         still find it, and a way that comes back finds its neighbour known. Each is long in a queue before it is given

@@ -84,6 +84,21 @@ COLLECTOR_STATE_AGE: Final = Family(
     "gfwd_collector_state_age_seconds", "gauge", "For how long its check has said the same", _COLLECTOR
 )
 
+# ---- names ----
+
+NAME_STATE: Final = Family("gfwd_name_state", "gauge", "1; what is known of a collector's name", ("host", "state"))
+NAME_ADDRESSES: Final = Family("gfwd_name_addresses", "gauge", "Addresses of a name that copies go to", ("host",))
+NAME_AGE: Final = Family(
+    "gfwd_name_age_seconds", "gauge", "Since the answer came that its addresses are from", ("host",)
+)
+NAME_TTL: Final = Family(
+    "gfwd_name_ttl_seconds", "gauge", "For how long that answer holds; 0 where it is used on", ("host",)
+)
+NAME_LOOKUPS: Final = Family("gfwd_name_lookups_total", "counter", "Lookups of a name that have ended", ("host",))
+NAME_FAILURES: Final = Family(
+    "gfwd_name_failures_total", "counter", "Lookups of a name without an answer, or without a part of it", ("host",)
+)
+
 # ---- who sends ----
 
 EXPORTERS: Final = Family(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger
@@ -20,10 +20,13 @@ class RuleCount:
 
 
 class Destination(NamedTuple):
-    """Where a collector's copies go: host and port, as rules write them. groups: that it is a member of."""
+    """Where a collector's copies go: host and port, as rules write them. groups: that it is a member of. addresses:
+    those that it has now; none: nobody has said, or its name has none.
+    """
 
     place: str
     groups: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,11 @@ class Ledger:
     def copies(self) -> CopyLedger:
         """The copy ledger in all."""
         return added((*self.collectors.values(), self.gone))
+
+    def at(self, addresses: Mapping[str, tuple[str, ...]]) -> "Ledger":
+        """The same, with the addresses that collectors have now, by their canonical text."""
+        its = {name: one._replace(addresses=addresses.get(name, ())) for name, one in self.destinations.items()}
+        return replace(self, destinations=its)
 
     def as_json(self) -> dict[str, Any]:
         """The ledgers as objects of JSON; every drop cause is named, also those at 0."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from gfwd.metrics.ledger import NOTHING, Ledger
+from gfwd.metrics.ledger import NOTHING, Destination, Ledger
 from gfwd.native.core import CopyLedger
 
 _RULES_SHOWN = 20
@@ -39,6 +39,7 @@ def _collectors(ledger: Ledger) -> str:
     its = ledger.destinations
     beside: dict[str, dict[str, str]] = {
         "to": {name: one.place for name, one in its.items() if one.place != name},
+        "at": {name: ", ".join(one.addresses) for name, one in its.items() if _is_elsewhere(one)},
         "of group": {name: ", ".join(one.groups) for name, one in its.items() if one.groups},
     }
     shown = {head: texts for head, texts in beside.items() if texts}
@@ -52,6 +53,11 @@ def _collectors(ledger: Ledger) -> str:
     ]
     heads = ("collector", *shown, "wanted", "sent", "bytes", "pending", "dropped")
     return table_text(heads, rows, texts=range(1 + len(shown)))
+
+
+def _is_elsewhere(its: Destination) -> bool:
+    """Whether its addresses are others than its place says, which is a name."""
+    return bool(its.addresses) and not all(address in its.place for address in its.addresses)
 
 
 def _gone(ledger: Ledger) -> list[tuple[str, CopyLedger]]:

@@ -7,9 +7,16 @@
 /* ---- one frame, to all targets of its rule ---- */
 
 /*
- * Who gets copies, each once: what a rule names and what groups choose may be the same. A collector with several next
- * hops has as many targets, and is known by its counter slot. How many they are.
+ * A collector has a target for each of several next hops, and for each of several addresses that are to get copies: what is one
+ * place is known by its counter slot and its address.
  */
+static bool
+is_same_place(const struct fw_plan_target *a, const struct fw_plan_target *b)
+{
+	return a->collector == b->collector && memcmp(a->address, b->address, sizeof a->address) == 0;
+}
+
+/* Who gets copies, each once: what a rule names and what groups choose may be the same. How many they are. */
 static uint32_t
 choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *special, uint32_t *targets)
 {
@@ -20,7 +27,7 @@ choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *
 		    b->tx->turns);
 		uint32_t place = 0;
 
-		while (place < n && b->targets[targets[place]].collector != b->targets[target].collector)
+		while (place < n && !is_same_place(&b->targets[targets[place]], &b->targets[target]))
 			place++;
 		targets[place] = target;
 		n += place == n;

@@ -1,7 +1,7 @@
 """What a plan is made from: the rule space, and everything that the rules do not say."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gfwd.rules.model import ALL_PORTS, EVERY_EXPORTER, Address, Collector, Exporters, Family, Ports, Prefix
@@ -83,8 +83,9 @@ class Blueprint:
 
     routes: every collector that copies may go to. counters: each rule's slot, by its rank; None: the rank is the slot.
     own: destination addresses that are ours. listen: UDP ports that are ours. exporters: how many datagrams they may
-    send (whom the rules deny is in the space). down: collectors that are; see stand_in(). tap_every: one in so many
-    datagrams of ours goes to the tap; 0 for none.
+    send (whom the rules deny is in the space). down: collectors that are; see stand_in(). places: of collectors that
+    stand for several (places.py), each of which has a route, too. tap_every: one in so many datagrams of ours goes to
+    the tap; 0 for none.
     """
 
     space: RuleSpace
@@ -95,4 +96,5 @@ class Blueprint:
     listen: Ports = ALL_PORTS
     exporters: Exporters = EVERY_EXPORTER
     down: frozenset[Collector] = frozenset()
+    places: Mapping[Collector, Mapping[Collector, tuple[Address, ...]]] = field(default_factory=dict)
     tap_every: int = 0

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gfwd.native import core
 from gfwd.plan.blueprint import Blueprint, Hop, Route
 from gfwd.plan.getters import Getter, sharing_of, sharings_of
+from gfwd.plan.places import spread
 from gfwd.rules.model import ADDRESS_BITS, NO_OPTIONS, Balance, Collector, Family, Group, Receiver
 from gfwd.rules.space import Outcome, receivers_of
 
@@ -98,7 +99,7 @@ class Targets:
         return span
 
     def _new_span(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[int, int]:
-        copies = sharings_of(receivers, self._blueprint.down)
+        copies = sharings_of(self._spread(receivers, family), self._blueprint.down)
         getters = [its.getters[0] for one, its in copies if isinstance(one, Collector)]
         if len(getters) < len(copies) or any(map(_has_options, getters)):
             return _NO_SPAN
@@ -113,6 +114,9 @@ class Targets:
         for target, (getter, (_, other)) in enumerate(zip(getters, firsts, strict=True), first):
             self._add_other(target, getter.collector, other)
         return first, len(getters)
+
+    def _spread(self, receivers: tuple[Receiver, ...], family: Family | None) -> tuple[Receiver, ...]:
+        return spread(receivers, self._blueprint.places, self._blueprint.down, family)
 
     # ---- special ones ----
 
@@ -131,7 +135,8 @@ class Targets:
         key = receivers, family
         its = self._choices_of.get(key)
         if its is None:
-            choices = [self._choice(one, family) for one, _ in sharings_of(receivers, self._blueprint.down)]
+            copies = sharings_of(self._spread(receivers, family), self._blueprint.down)
+            choices = [self._choice(one, family) for one, _ in copies]
             its = _Choices(len(self.choices) // 4, len(choices), any(map(self._writes_ttl, choices)))
             self._choices_of[key] = its
             for choice in choices:
@@ -260,4 +265,4 @@ def _each_with(hops: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]
 def _has_options(getter: Getter) -> bool:
     """Whether copies are not just sent."""
     options = getter.collector.options
-    return options is not None and options._replace(check=None, out=None, vlan=None) != NO_OPTIONS
+    return options is not None and options._replace(check=None, out=None, vlan=None, resolve=None) != NO_OPTIONS

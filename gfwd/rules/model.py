@@ -40,6 +40,11 @@ class Address(NamedTuple):
         """Whether it means something on one link only: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291 §2.5.6)."""
         return self.value >> 16 == 0xA9FE if self.family == 4 else self.value >> 118 == 0xFE80 >> 6
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it means this very host: 127.0.0.0/8 (RFC 1122 §3.2.1.3), ::1 (RFC 4291 §2.5.3)."""
+        return self.value >> 24 == 127 if self.family == 4 else self.value == 1
+
     def __str__(self) -> str:
         return address_text(self.family, self.value)
 
@@ -94,6 +99,10 @@ class Check(NamedTuple):
     fall: int = 3
 
 
+Resolve = Literal["first", "all", "prefer-v4", "prefer-v6"]
+"""Which addresses of a name get copies: of each family the first, all, or the first of a family, if there is one."""
+
+
 class Options(NamedTuple):
     """What becomes of a copy on its way to a collector, beyond the address and the port.
 
@@ -101,7 +110,8 @@ class Options(NamedTuple):
     None: with one less than it came with. sample: one in so many leaves. limit: copies a second that leave at most.
     backup: who gets it while the collector is down: the first that is not. check: None: the collector counts as up.
     out: the port that it leaves by, as the configuration names it; None: the one that the best route leaves by. vlan:
-    the VLAN that it leaves in; None: the port's, or that of the interface that the route leaves by.
+    the VLAN that it leaves in; None: the port's, or that of the interface that the route leaves by. resolve: which
+    addresses of its name get copies; None: as it is for all that do not say it.
     """
 
     own_source: bool = False
@@ -113,6 +123,7 @@ class Options(NamedTuple):
     check: Check | None = None
     out: str | None = None
     vlan: int | None = None
+    resolve: Resolve | None = None
 
 
 NO_OPTIONS: Final = Options()

@@ -125,6 +125,10 @@ def test_explain_for_scripts(run):
     assert [copy["drop"] for copy in six["copies"]] == ["family_mismatch", None]
 
 
+IN_TWO_FRAGMENTS = "10.2.2.3:514", "[2001:db8:1::8]:514"
+"""Datagrams of the capture of which the tap shows nothing, each of them one."""
+
+
 def test_explain_is_what_replay_does(run, tmp_path, write):
     """The rule that wins each datagram of the capture is the rule that the core counts it for."""
     other = write("other", "default * 192.0.2.9 2001:db8::9\n")
@@ -135,6 +139,8 @@ def test_explain_is_what_replay_does(run, tmp_path, write):
     for one, explained in zip(seen, told, strict=True):
         assert one["before"]["rules"][0]["rule"] == explained["rules"][0]["rule"]
         counted[f"{DEMO}:{explained['rules'][0]['line']}"] += one["datagrams"]
+    for line in run("explain", *IN_TWO_FRAGMENTS, "--rules", DEMO, "--json").stdout.splitlines():
+        counted[f"{DEMO}:{json.loads(line)['rules'][0]['line']}"] += 2
     ledger = json.loads(run("replay", EXPORTERS, "-o", tmp_path / "out.pcap", "--rules", DEMO, "--json").stdout)
     assert counted == {place: count["packets"] for place, count in ledger["rules"].items()}
 
@@ -315,7 +321,7 @@ def test_no_datagram_is_lost(run, tmp_path, write):
     told = json.loads(done.stdout)
     assert told["datagrams"] == sum(one["datagrams"] for one in told["touched"]) == 40 * 150
     run("replay", capture, "-o", tmp_path / "out.pcap", "--rules", old)
-    assert len(frames(sent(tmp_path / "out.pcap"))) == 40 * 150
+    assert len(frames(sent(tmp_path / "out.pcap"))) == 40 * (150 + 2 * len(IN_TWO_FRAGMENTS))
 
 
 def test_captures_of_every_kind(run, write):

@@ -138,7 +138,7 @@ priority = "A"
     [
         ("* 514 10.1.0.3 A\n* 99999 10.1.0.2 A\n", "gfwd.rules:2:3: error:"),
         ("* 514 10.0.0.1 A\n", "collector 10.0.0.1 is gfwd's own address"),
-        ("* 514 nowhere.invalid A\n", "error: collector nowhere.invalid: "),
+        ("* 514 localhost A\n", "error: collector localhost: its address is 127.0.0.1: a loopback address"),
         ("* * 10.1.0.3 A\n", "no rule names a port"),
         (None, "No such file"),
     ],

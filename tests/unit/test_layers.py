@@ -27,7 +27,7 @@ PYTHON: dict[str, set[str]] = {
     "config": {"rules"},
     "imports": {"rules"},
     "plan": {"rules.levels", "rules.model", "rules.space", "native.core"},
-    "dns": set(),
+    "dns": {"rules.model"},
     "l2": {"rules.model"},
     "health": {"rules.model"},
     "netflow": set(),

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from gfwd.daemon import advice, names
+from gfwd.daemon import advice
 from gfwd.daemon.doctor.facts import Asked, Facts
 from gfwd.daemon.doctor.finding import Finding, error, note, warning
 from gfwd.daemon.mtus import Sized, gaps
+from gfwd.daemon.names import once
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import Goal, goal_of, no_way_by
 from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Prefix
@@ -27,11 +28,11 @@ def gfwd_has_an_address(asked: Asked, facts: Facts) -> Iterator[Finding]:
 
 def names_have_addresses(_: Asked, facts: Facts) -> Iterator[Finding]:
     for host, why in {its.host: why for its, why in facts.names.items() if isinstance(why, str)}.items():
-        yield error(f"collector {host}", f"{why}; {names.ADVICE}")
+        yield error(f"collector {host}", f"{why}; {once.ADVICE}")
 
 
 def collectors_are_others(asked: Asked, facts: Facts) -> Iterator[Finding]:
-    for collector in names.with_own_address(_own(asked, facts), _addresses(facts)):
+    for collector in once.with_own_address(_own(asked, facts), _addresses(facts)):
         yield error(f"collector {collector}", "is gfwd's own address: what is sent there would come back")
 
 

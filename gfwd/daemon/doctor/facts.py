@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gfwd.config.endpoint import Endpoint
+from gfwd.config.model import USUAL_DNS, DnsSetting
 from gfwd.daemon.card.system import Feature
-from gfwd.daemon.names import Answer
+from gfwd.daemon.names.once import Answer
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import Goal, NextHop
 from gfwd.l2.kernel import InterfaceAddress, Link
@@ -21,7 +22,7 @@ class Asked:
     """What gfwd is to do here; without ports, nothing in particular. own: None: the addresses that the inputs have.
 
     fixed: addresses of neighbours whose MACs the operator names. gateways: that he names, before prefixes. vlans: of
-    ports, by their names. metrics: where Prometheus asks for them.
+    ports, by their names. metrics: where Prometheus asks for them. dns: how names become addresses.
     """
 
     rules: RuleSet | None = None
@@ -33,6 +34,7 @@ class Asked:
     workers: int = 1
     cpus: tuple[int, ...] = ()
     metrics: Endpoint | None = None
+    dns: DnsSetting = USUAL_DNS
 
     def of_kind(self, *kinds: str) -> tuple[Wanted, ...]:
         return tuple(one for one in self.ports if one.name.kind in kinds)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from gfwd import system
-from gfwd.daemon import names
 from gfwd.daemon.card.system import this_system
 from gfwd.daemon.doctor import netmap_device
 from gfwd.daemon.doctor.facts import Asked, Facts, Interface, Netmap, Program, Xdp
-from gfwd.daemon.names import Answer
+from gfwd.daemon.names import once
+from gfwd.daemon.names.once import Answer
 from gfwd.daemon.ports import Port, Wanted
 from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of
 from gfwd.errors import GfwdError
@@ -44,7 +44,7 @@ def gather(asked: Asked) -> Facts:
         xdp=host.xdp(),
         netmap=_netmap(host),
         bpf_errno=host.bpf_errno(),
-        names=names.look_up(asked.rules.collectors()) if asked.rules else {},
+        names=once.look_up(asked.rules.collectors(), asked.dns) if asked.rules else {},
     )
     try:
         with open_kernel() as kernel:

@@ -44,6 +44,7 @@ def samples(standing: Standing) -> Iterator[Sample]:
     yield from _copies(standing.report.ledger)
     yield from _collectors(standing.report.ledger)
     yield from _health(standing.report)
+    yield from _names(standing.report)
     if standing.rules_most is not None:
         yield from _rules(standing.report.ledger.rules, standing.rules_most)
     for port in standing.report.ports:
@@ -108,6 +109,18 @@ def _health(report: Report) -> Iterator[Sample]:
     for one in report.health:
         yield of.COLLECTOR_UP(int(one.state != "down"), one.collector)
         yield of.COLLECTOR_STATE_AGE(one.seconds, one.collector)
+
+
+def _names(report: Report) -> Iterator[Sample]:
+    for one in report.names:
+        yield of.NAME_STATE(1, one.name, one.state)
+        yield of.NAME_ADDRESSES(len(one.addresses), one.name)
+        if one.age is not None:
+            yield of.NAME_AGE(one.age, one.name)
+        if one.ttl is not None:
+            yield of.NAME_TTL(one.ttl, one.name)
+        yield of.NAME_LOOKUPS(one.lookups, one.name)
+        yield of.NAME_FAILURES(one.failures, one.name)
 
 
 def _rules(rules: tuple[RuleCount, ...], most: int) -> Iterator[Sample]:

@@ -49,6 +49,17 @@ ADDRESS_FREE: Final = Kind("address_free", _INFO, ("port", "address"))
 ADDRESS_CLAIMED: Final = Kind("address_claimed", _WARNING, ("port", "address", "mac"))
 ICMP_NOT_SENT: Final = Kind("icmp_not_sent", _WARNING, ("port",))
 
+# ---- names ----
+
+NAME_RESOLVED: Final = Kind("name_resolved", _INFO, ("name", "addresses"))
+NAME_MOVED: Final = Kind("name_moved", _INFO, ("name", "addresses", "before"))
+NAME_FAILED: Final = Kind("name_failed", _WARNING, ("name", "why"))
+NAME_ANSWERED: Final = Kind("name_answered", _INFO, ("name",))
+NAME_STALE: Final = Kind("name_stale", _WARNING, ("name", "addresses"))
+NAME_GONE: Final = Kind("name_gone", _WARNING, ("name",))
+NAME_REFUSED: Final = Kind("name_refused", _WARNING, ("name", "address"))
+DNS_SERVERS: Final = Kind("dns_servers", _INFO, ("servers",))
+
 # ---- ports and their links ----
 
 PORT_FAILED: Final = Kind("port_failed", _ERROR, ("port",))

@@ -7,7 +7,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from gfwd.config.endpoint import Endpoint
-from gfwd.config.model import Config, IcmpSetting, Listeners, LogSetting, Sizes
+from gfwd.config.model import Config, DnsSetting, IcmpSetting, Listeners, LogSetting, NameServer, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
@@ -26,6 +26,7 @@ from gfwd.rules.model import (
     Ports,
     Prefix,
     Receiver,
+    Resolve,
     Rule,
     RuleSet,
     each_once,
@@ -121,9 +122,18 @@ def named_collectors(draw: st.DrawFn, names: list[str], outputs: Iterable[PortNa
     """Those that may name each other as their backups."""
     options = some_options(outputs)
     alone = {
-        name: draw(hosts(dots=0))._replace(port=draw(PORTS_OR_NONE), name=name, options=draw(options)) for name in names
+        name: with_resolve(draw, draw(hosts(dots=0)), options)._replace(port=draw(PORTS_OR_NONE), name=name)
+        for name in names
     }
     return {name: with_backups(its, draw(choices(alone.values(), most=2))) for name, its in alone.items()}
+
+
+def with_resolve(draw: st.DrawFn, host: Collector, its: st.SearchStrategy[Options | None]) -> Collector:
+    """With options, one of which only those have that are looked up."""
+    options = draw(its)
+    resolve = draw(st.none() | st.sampled_from(get_args(Resolve))) if host.address is None else None
+    options = (options or NO_OPTIONS)._replace(resolve=resolve)
+    return host._replace(options=None if options == NO_OPTIONS else options)
 
 
 def with_backups(collector: Collector, backups: Iterable[Receiver]) -> Collector:
@@ -179,6 +189,28 @@ def listeners(draw: st.DrawFn) -> Listeners:
 
 
 @st.composite
+def dns_settings(draw: st.DrawFn) -> DnsSetting:
+    with_tls = draw(st.booleans())
+    address = addresses(of_collector=True)
+    server = st.builds(NameServer, address if with_tls else address | st.just(Address(4, 0x7F000001)), PORTS_OR_NONE)
+    servers = draw(st.lists(server, min_size=int(with_tls), max_size=3, unique=True).map(tuple))
+    ttls = sorted(draw(st.lists(st.integers(1, 604_800), min_size=2, max_size=2)))
+    is_trusted = with_tls or all(one.address.is_loopback for one in servers)
+    return DnsSetting(
+        servers=servers,
+        search=draw(st.none() | st.lists(WORDS, min_size=1, max_size=3, unique=True).map(tuple)),
+        tls=draw(WORDS) if with_tls else None,
+        dnssec=draw(st.sampled_from(("off", "required"))) if is_trusted else "off",
+        ttl_min=ttls[0],
+        ttl_max=ttls[1],
+        max_stale=draw(st.integers(0, 31_536_000)),
+        timeout=draw(st.none() | st.integers(1, 30)),
+        hosts=draw(st.booleans()),
+        resolve=draw(st.sampled_from(get_args(Resolve))),
+    )
+
+
+@st.composite
 def configurations(draw: st.DrawFn) -> Config:
     port_names = st.lists(PORT_NAMES, min_size=1, max_size=3, unique_by=str).map(tuple)
     inputs = draw(port_names)
@@ -219,6 +251,7 @@ def configurations(draw: st.DrawFn) -> Config:
             )
         ),
         listeners=draw(listeners()),
+        dns=draw(dns_settings()),
         collectors=named,
         groups=grouped,
     )

@@ -1,6 +1,7 @@
 """gfwd.toml as a whole: what it means, and that nothing that a file may hold is met by surprise."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfwd.config.canonical import canonical_text
-from gfwd.config.model import Config, LogSetting, Sizes
+from gfwd.config.model import USUAL_DNS, Config, LogSetting, Sizes
 from gfwd.config.port_name import PortName
 from gfwd.config.reading import control_socket, load, parse
 from gfwd.errors import ConfigError
@@ -63,6 +64,11 @@ def test_the_sample() -> None:
     assert more.own and more.listen and more.macs and more.watch and more.cpus == (2, 3)
     assert more.log == LogSetting(format="json", to="syslog", level="warning")
     assert more.gateways and more.sizes == Sizes()
+    assert all(
+        getattr(more.dns, one.name) != getattr(USUAL_DNS, one.name)
+        for one in fields(USUAL_DNS)
+        if "ttl" not in one.name
+    )
     assert more.groups.keys() == {"farm"} and more.rules.exporters.limits
     assert more.rules.rules[0].excepted and more.rules.rules[0].applies_always
     options = more.collectors["flow"].options

@@ -12,7 +12,7 @@ import pytest
 from gfwd import __version__
 from gfwd.daemon.listeners.exposed import Standing, metrics_page
 from gfwd.daemon.reload import Tally
-from gfwd.daemon.report import AnswerReport, HealthReport, NeighbourReport, PortReport, Report
+from gfwd.daemon.report import AnswerReport, HealthReport, NameReport, NeighbourReport, PortReport, Report
 from gfwd.metrics.families import FAMILIES
 from gfwd.metrics.ledger import Ledger, RuleCount
 from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger, Work
@@ -57,6 +57,10 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
             HealthReport("new", "arp", "unknown", 1, "not tried yet", None),
         ),
         answers=(AnswerReport("netmap:ix0", "echo", "sent", 8), AnswerReport("netmap:ix0", "echo", "limited", 9)),
+        names=(
+            NameReport("flow.example.net", "stale", ("10.2.2.3", "10.2.2.4"), 0, 400, 9, 3, "SERVFAIL (192.0.2.53)"),
+            NameReport("new.example.net", "asking", (), None, None, 2, 2, "REFUSED (192.0.2.53)"),
+        ),
     )
     return Standing(
         report=report,
@@ -157,6 +161,20 @@ def rules_shown(rules: tuple[RuleCount, ...], most: int | None) -> dict[str, flo
         text: 100 * n for text, n in shown.items()
     }
     return shown
+
+
+def test_names():
+    """One that has no address has neither an age nor a TTL."""
+    families = exposition.read(metrics_page(standing()))
+    flow = {"host": "flow.example.net"}
+    assert value(families, "gfwd_name_state", **flow, state="stale") == 1
+    assert value(families, "gfwd_name_addresses", **flow) == 2
+    assert value(families, "gfwd_name_age_seconds", **flow) == 400
+    assert value(families, "gfwd_name_ttl_seconds", **flow) == 0
+    assert value(families, "gfwd_name_lookups_total", **flow) == 9
+    assert value(families, "gfwd_name_failures_total", **flow) == 3
+    assert value(families, "gfwd_name_addresses", host="new.example.net") == 0
+    assert len(families["gfwd_name_age_seconds"].samples) == len(families["gfwd_name_ttl_seconds"].samples) == 1
 
 
 def test_rules_have_metrics_where_that_is_asked_for():

@@ -10,7 +10,7 @@ from typing import Any
 from gfwd.config import values
 from gfwd.daemon.doctor import Finding, checks
 from gfwd.daemon.doctor.facts import Asked, Facts, Interface, Netmap, Rings, Xdp
-from gfwd.daemon.names import Answer
+from gfwd.daemon.names.once import Answer
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import Goal, NextHop
 from gfwd.l2.kernel import InterfaceAddress, Link

@@ -64,7 +64,7 @@ def test_where_a_name_goes_stands_beside_it():
         collectors={"flow": copies(2, 2), "192.0.2.1": copies(1, 1)},
         destinations={
             "flow": Destination("192.0.2.9:9995", ("farm", "all-of-it")),
-            "192.0.2.1": Destination("192.0.2.1", ()),
+            "192.0.2.1": Destination("192.0.2.1", (), ("192.0.2.1",)),
         },
     )
     lines = ledger_text(ledger).splitlines()
@@ -76,7 +76,13 @@ def test_where_a_name_goes_stands_beside_it():
     assert json.loads(json.dumps(ledger.as_json()))["destinations"]["flow"] == {
         "place": "192.0.2.9:9995",
         "groups": ["farm", "all-of-it"],
+        "addresses": [],
     }
+    named = ledger.at({"flow": ("192.0.2.9",), "192.0.2.1": ("192.0.2.1",)})
+    assert named.destinations["flow"].addresses == ("192.0.2.9",)
+    named = replace(named, destinations={"flow": Destination("log.example.net", (), ("192.0.2.9", "192.0.2.8"))})
+    (flow,) = (line for line in ledger_text(named).splitlines() if line.startswith("flow "))
+    assert re.split(" {2,}", flow)[:3] == ["flow", "log.example.net", "192.0.2.9, 192.0.2.8"]
     plain = replace(ledger, destinations={})
     assert "of group" not in ledger_text(plain) and " to " not in ledger_text(plain)
 
