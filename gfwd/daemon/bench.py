@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfwd.daemon import callgrind
+from gfwd.daemon.bench_next_hops import AskedNextHops
 from gfwd.daemon.workload import BUFFER_BYTES, Case, frames, rules_text, ruleset
 from gfwd.errors import GfwdError
 from gfwd.native.core import Bench, Core, Exchanger, Limits, NeighbourState, Worker, bench_cursor
@@ -33,6 +34,7 @@ _RING_FRAMES = _RING_SLOTS - 1  # a ring of netmap's kind is full with one slot 
 _IN, _OUT = 0, 1
 _MAC = bytes.fromhex("020000000001")
 _OWN = Address(4, 0x0A020201), Address(6, (0x20010DB8 << 96) + 1)
+_FIRST_NEIGHBOUR = 0x0A020202
 _COUNTED_ROUNDS = 100  # callgrind is slow, and exact
 
 BASE = Case()
@@ -40,10 +42,12 @@ MANY_RULES = Case(rules=100_000)
 FOUR_COLLECTORS = Case(collectors=4)
 HALF_A_FLOOD = Case(rules=100_000, flood=50)
 FLOOD = Case(rules=100_000, flood=100)
+RESOLVED = Case(option="resolved")
 CASES = (
     Case(rules=10),
     Case(rules=1_000),
     BASE,
+    RESOLVED,
     MANY_RULES,
     Case(collectors=2),
     FOUR_COLLECTORS,
@@ -98,7 +102,7 @@ def measure(case: Case, effort: Effort) -> Result:
     text = rules_text(case)
     started = time.perf_counter()
     plan = _plan(text, case.option)
-    with _forwarder(plan) as worker:
+    with _forwarder(plan, case.option) as worker:
         load_s, rss_mb = time.perf_counter() - started, _most_memory_mb()
         datagrams = frames(case)
         run = _Runner(datagrams, case.frame_bytes, effort.rounds)
@@ -116,7 +120,7 @@ def measure(case: Case, effort: Effort) -> Result:
         fill_ns=statistics.median(core.fill_ns / core.packets for core, _, _ in runs),
         load_s=load_s,
         rss_mb=rss_mb,
-        instructions_per_packet=_instructions(plan, datagrams, case.frame_bytes) if effort.instructions else None,
+        instructions_per_packet=_instructions(plan, datagrams, case) if effort.instructions else None,
     )
 
 
@@ -159,6 +163,7 @@ def findings(results: Sequence[Result]) -> list[Finding]:
     """What can be said about these results; what needs a case that was not measured is left out."""
     of = {result.case: result for result in results}
     base, few, many = of.get(BASE), of.get(Case(rules=10)), of.get(MANY_RULES)
+    resolved = of.get(RESOLVED)
     four, half, flood = of.get(FOUR_COLLECTORS), of.get(HALF_A_FLOOD), of.get(FLOOD)
     found = []
     if base:
@@ -168,6 +173,12 @@ def findings(results: Sequence[Result]) -> list[Finding]:
         ]
         if base.instructions_per_packet is not None:
             found.append(Finding("the same, instructions", base.instructions_per_packet, "", 120))
+    if base and resolved:
+        asked = resolved.instructions_per_packet, base.instructions_per_packet
+        price = (
+            resolved.ns_per_packet / base.ns_per_packet if asked[0] is None or asked[1] is None else asked[0] / asked[1]
+        )
+        found.append(Finding("a next hop that is found and confirmed, against a named one", price, "×", 1.02))
     if few and many:
         found.append(Finding("100,000 rules against 10", many.ns_per_packet / few.ns_per_packet, "×", 1.2))
     if flood:
@@ -225,7 +236,7 @@ def _most_memory_mb() -> float:
 
 
 class _Plan(NamedTuple):
-    """A compiled plan, and how many counter slots it refers to."""
+    """A compiled plan, and how many counter slots it refers to. A collector has the neighbour slot of its number."""
 
     data: bytes
     rules: int
@@ -247,16 +258,26 @@ def _plan(text: str, option: str) -> _Plan:
 
 
 @contextmanager
-def _forwarder(plan: _Plan) -> Iterator[Worker]:
+def _forwarder(plan: _Plan, option: str) -> Iterator[Worker]:
     """A core with the plan in force."""
     limits = Limits(rules=plan.rules, collectors=plan.collectors, neighbours=plan.collectors)
     with Core(limits) as core:
         _add_ports(core)
         worker = core.worker(rx=[(_IN, 0)], tx=[(_OUT, 0)])
-        for slot in range(plan.collectors):
-            core.set_neighbour(slot, _MAC, NeighbourState.READY)
         core.publish(plan.data)
-        yield worker
+        with _next_hops(core, worker, plan.collectors, option):
+            yield worker
+
+
+def _next_hops(core: Core, worker: Worker, n: int, option: str) -> AbstractContextManager[object]:
+    """Whose MACs are named once and for all, or found and confirmed."""
+    if option == "resolved":
+        return AskedNextHops(
+            core, worker, _OUT, _OWN[0], _MAC, [Address(4, _FIRST_NEIGHBOUR + slot) for slot in range(n)]
+        )
+    for slot in range(n):
+        core.set_neighbour(slot, _MAC, NeighbourState.READY)
+    return nullcontext()
 
 
 @contextmanager
@@ -277,12 +298,12 @@ def _add_ports(core: Core) -> None:
 # ---- instructions ----
 
 
-def _instructions(plan: _Plan, datagrams: bytes, frame_bytes: int) -> float | None:
+def _instructions(plan: _Plan, datagrams: bytes, case: Case) -> float | None:
     """Instructions of the core for a packet, with warm caches.
 
     Python is a hundred times slower under callgrind, so what runs there is given the compiled plan and the frames.
     """
-    sizes = (plan.rules, plan.collectors, len(plan.data), frame_bytes)
+    sizes = (plan.rules, plan.collectors, len(plan.data), case.frame_bytes, case.option)
     with tempfile.NamedTemporaryFile(prefix="gfwd-") as file:
         file.writelines((json.dumps(sizes).encode(), b"\n", plan.data, datagrams))
         file.flush()
@@ -297,8 +318,8 @@ def _instructions(plan: _Plan, datagrams: bytes, frame_bytes: int) -> float | No
 def run_counted(path: str) -> int:
     """What runs under callgrind: the caches get warm, then come the rounds that count. Returns their packets."""
     with open(path, "rb") as file:
-        rules, collectors, plan_bytes, frame_bytes = json.loads(file.readline())
+        rules, collectors, plan_bytes, frame_bytes, option = json.loads(file.readline())
         plan = _Plan(file.read(plan_bytes), rules, collectors)
         datagrams = file.read()
-    with _forwarder(plan) as worker:
+    with _forwarder(plan, option) as worker:
         return _Runner(datagrams, frame_bytes, _COUNTED_ROUNDS)(worker.bench).packets

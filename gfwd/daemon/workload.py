@@ -56,7 +56,7 @@ _BOUNDS = {
     "frame_bytes": (60, BUFFER_BYTES),
     "flood": (0, 100),
 }
-OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters", "translated")
+OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters", "translated", "resolved")
 """What the rules do beyond the plain; see ruleset()."""
 _LEAST_FLOOD = 10  # percent: with less, the frames between two new sources would fill the memory
 
@@ -132,7 +132,8 @@ def ruleset(text: str, option: str) -> RuleSet:
 
     No limit is ever reached, so that every datagram is forwarded; but of `sample`, one in two. group: each rule's
     datagrams go to one of four by their exporter. all: a second rule, with a collector of its own, applies to all.
-    translated: collectors have IPv6 addresses, and get gfwd's own source address, too.
+    translated: collectors have IPv6 addresses, and get gfwd's own source address, too. resolved: nothing beyond that;
+    the next hops are found and confirmed (bench_next_hops.py).
     """
     plain = classic.parse(text, "bench")
     match option:

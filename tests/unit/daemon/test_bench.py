@@ -31,6 +31,7 @@ def test_findings():
     results = [
         result(Case(rules=10), 14.0),
         result(bench.BASE, 15.0, 110.0),
+        result(bench.RESOLVED, 15.3, 111.1),
         result(bench.MANY_RULES, 16.1),
         result(bench.FOUR_COLLECTORS, 57.0),
         result(bench.HALF_A_FLOOD, 60.0),
@@ -40,6 +41,7 @@ def test_findings():
         (15.0, "ns", 17),
         (3.0, "×", 3),
         (110.0, "", 120),
+        (1.01, "×", 1.02),
         (1.15, "×", 1.2),
         (103.9, "ns", 150),
         (1.0, "×", None),
