@@ -60,7 +60,8 @@ def test_what_options_add():
     assert [rule.applies_always for rule in ruleset(text, "all").rules] == [False] * 10 + [True]
     assert len(ruleset(text, "all").collectors()) == 3
     assert ruleset(text, "exporters").exporters.limit == 1_000_000_000
-    assert len({ruleset(text, name) for name in OPTIONS}) == len(OPTIONS)
+    assert ruleset(text, "resolved") == plain
+    assert len({ruleset(text, name) for name in OPTIONS}) == len(OPTIONS) - 1
 
 
 @pytest.mark.parametrize("size", [60, 188, 1_514])
