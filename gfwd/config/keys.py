@@ -220,7 +220,7 @@ class _Whole(Group):
         says="The ports that datagrams come and go by.",
     )
     neighbours = Named(
-        Text(values.address, example='"192.0.2.254"'),
+        Text(values.host, example='"192.0.2.254"'),
         Text(values.mac, values.mac_text, example='"02:00:00:00:00:01"'),
         example='[neighbours] with "192.0.2.254" = "02:00:00:00:00:01"',
         attribute="macs",
@@ -229,7 +229,7 @@ class _Whole(Group):
 
     gateways = Named(
         Text(parse_prefix, example='"198.51.100.0/24"'),
-        Text(values.address, example='"192.0.2.254"'),
+        Text(values.host, example='"192.0.2.254"'),
         example='[gateways] with "198.51.100.0/24" = "192.0.2.254"',
         says="The gateway before collectors of a prefix. Default: as the host's routes say.",
     )

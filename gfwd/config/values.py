@@ -10,7 +10,7 @@ from typing import Final
 from gfwd.config.endpoint import Endpoint
 from gfwd.config.model import NameServer
 from gfwd.config.port_name import PortName
-from gfwd.rules.fields import FieldError, parse_collector, parse_ports
+from gfwd.rules.fields import FieldError, parse_collector, parse_ports, unreachable
 from gfwd.rules.model import ALL_PORTS, LAST_PORT, Address, Ports, Prefix, ports_text
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
@@ -167,13 +167,13 @@ def neighbour(text: str) -> tuple[Address, bytes]:
     """IP=MAC."""
     ip, _, mac_part = text.partition("=")
     try:
-        return address(ip), mac(mac_part)
+        return host(ip), mac(mac_part)
     except NotOfItsKind:
         raise ValueError(f"{text!r} is not IP=MAC; right would be 192.0.2.1=02:00:00:00:00:01") from None
 
 
 def address(text: str) -> Address:
-    """A neighbour's address."""
+    """Any address."""
     try:
         found = ip_address(text)
     except ValueError:
@@ -181,9 +181,20 @@ def address(text: str) -> Address:
     return Address(4 if found.version == 4 else 6, int(found))
 
 
-def ipv4(text: str) -> Address:
-    """An IPv4 address."""
+def host(text: str) -> Address:
+    """A neighbour's address, which is that of one host. The port that it is behind is not said by it."""
     found = address(text)
+    if "%" in text:
+        right = text.partition("%")[0]
+        raise ValueError(f"{text!r}: which port it is behind is said by `out` of collectors; write {right}")
+    if unreachable(found):
+        raise ValueError(f"{text!r} is the address of no single host; right would be 192.0.2.1 or 2001:db8::1")
+    return found
+
+
+def ipv4(text: str) -> Address:
+    """A host's IPv4 address."""
+    found = host(text)
     if found.family != 4:
         raise NotOfItsKind(f"{text!r} is no IPv4 address; right would be 192.0.2.1")
     return found
@@ -196,6 +207,8 @@ def mac(text: str) -> bytes:
     octets = bytes.fromhex(text.replace(":", ""))
     if octets[0] & 1:
         raise ValueError(f"{text} is a group address; a neighbour has a MAC of its own")
+    if not any(octets):
+        raise ValueError(f"{text} is nobody's MAC; a neighbour has one of its own")
     return octets
 
 

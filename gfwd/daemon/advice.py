@@ -36,6 +36,15 @@ def set_netmap(**settings: int) -> str:
     return " && ".join(f"echo {number} > /sys/module/netmap/parameters/{name}" for name, number in settings.items())
 
 
+def reach(address: Address, gateway: Address | None, interface: str) -> str:
+    """A way to it; gateway: that the operator has named before it, and that has to be on the link itself."""
+    if gateway is None:
+        return add_route(address, interface)
+    if not _IS_FREEBSD:
+        return f"ip route add {gateway} dev {interface}"
+    return f"route add {'-6 ' * (gateway.family == 6)}{gateway} -interface {interface}"
+
+
 def add_route(address: Address, interface: str) -> str:
     if not _IS_FREEBSD:
         return f"ip route add {address} via GATEWAY dev {interface}"

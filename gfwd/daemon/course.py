@@ -85,6 +85,10 @@ class Course:
             for hop in in_use(self.found.get(goal_of(collector, address), ()), self.left_out)
         )
 
+    def neighbours(self) -> set[int]:
+        """Slots of the next hops on all ways."""
+        return {hop.neighbour for hops in self.found.values() for hop in hops}
+
     def wires(self) -> list[WireAsker]:
         """The ports without a host stack, and VLANs that it knows nothing of."""
         return [asker for asker in self.askers.values() if isinstance(asker, WireAsker)]

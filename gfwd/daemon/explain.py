@@ -146,7 +146,8 @@ class Sender:
         way = None if self.live is None or address is None else self.live.ways.get(goal_of(collector, address))
         equals: tuple[HopReport, ...] = ()
         if way is not None and address is not None:
-            way, equals = _by_its_hop(way, address, part)
+            with_own = (collector.options or NO_OPTIONS).own_source
+            way, equals = _by_its_hop(way, address, part, with_own=with_own)
         own = self._own(collector, address, way)
         drop, why = self._drop(getter, answer, address, way, own, explanation.source.family)
         return Copy(
@@ -171,7 +172,7 @@ class Sender:
         there = [address for address in addresses if self._has_way(collector, address)]
         if self.live is not None and (collector.options or NO_OPTIONS).own_source:
             ways = self.live.ways
-            there = [one for one in there if ways[goal_of(collector, one)].own is not None] or there
+            there = [one for one in there if _has_own(ways[goal_of(collector, one)])] or there
         hops = Route(0, tuple(Hop(address, 0, 0) for address in there)).hops_for(family)
         return hops[0].address if hops else None
 
@@ -295,11 +296,23 @@ def _getters(sharing: Sharing, part: int | None) -> Sequence[Getter]:
     return tuple(dict.fromkeys(sharing.getters))
 
 
-def _by_its_hop(way: WayReport, address: Address, part: int | None) -> tuple[WayReport, tuple[HopReport, ...]]:
-    """The way by the next hop that gets this part, and those that may get the copy as well."""
-    used = [hop for hop in way.hops if hop.is_used]
-    if len(used) <= 1:
+def _has_own(way: WayReport) -> bool:
+    """Whether gfwd has an address of its own by any of the next hops that are used."""
+    return way.own is not None or any(hop.is_used and hop.own is not None for hop in way.hops)
+
+
+def _by_its_hop(
+    way: WayReport, address: Address, part: int | None, *, with_own: bool
+) -> tuple[WayReport, tuple[HopReport, ...]]:
+    """The way by the next hop that gets this part, and those that may get the copy as well.
+
+    with_own: only those count where gfwd has an address of its own, as in the plan.
+    """
+    used = [hop for hop in way.hops if hop.is_used and (hop.own is not None or not with_own)]
+    if not used:
         return way, ()
+    if len(used) == 1:
+        return way.by(used[0]), ()
     if part is None:
         return way.by(used[0]), tuple(used[1:])
     places = hop_shares([Hop(address, 0, 0, None, hop.via, hop.weight) for hop in used])

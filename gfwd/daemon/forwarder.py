@@ -30,6 +30,7 @@ from gfwd.daemon.tagged_wires import TaggedWires
 from gfwd.daemon.ways import Goal, NextHop, Ways, no_way_by, place_text, tags_of
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import AddressesChanged, Kernel, RoutesChanged
+from gfwd.l2.routes import gateway_for
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
@@ -73,7 +74,7 @@ class Forwarder:
         self._punts = Punts(ports, self._neighbours, self._say)
         self._health = Health(prober, self._ways_of, self._say)
         self._equals = Equals(self._state_of, self._has_link)
-        self._surroundings = Surroundings(kernel, ports, self._ways, workers[0].inject, wires)
+        self._surroundings = Surroundings(kernel, ports, self._links, self._ways, workers[0].inject, wires)
         self._port_remarks = PortRemarks(say)
 
     # ---- the plan ----
@@ -129,13 +130,15 @@ class Forwarder:
         course, setting = self._now(), move.setting
         destinations = setting.destinations()
         found = self._find(setting, destinations)
-        course = replace(course, askers=self._surroundings.askers(setting.own))
-        self._want_neighbours(course)
+        askers = self._surroundings.askers(setting.own)
+        self._want_neighbours(replace(course, found={**course.found, **found}, askers=askers))
         asked = {hop.neighbour for hops in found.values() for hop in hops} - self._ways.fixed(setting.macs)
         if move.waits(now, [self._state_of(slot) for slot in asked]):
             return
         left_out = self._left_out(found)
-        self._enter(replace(course, setting=setting, destinations=destinations, found=found, left_out=left_out))
+        self._enter(
+            replace(course, setting=setting, destinations=destinations, found=found, left_out=left_out, askers=askers)
+        )
         self._move = None
 
     def follow_routes(self) -> None:
@@ -161,6 +164,7 @@ class Forwarder:
             self._enter(after)
         self._has_other_links = False
         self._to_follow = None
+        self._followed = time.monotonic()  # a thousand ways take a second, and neighbours want their share of the time
 
     def _find(self, setting: Setting, goals: Iterable[Goal]) -> dict[Goal, tuple[Hop, ...]]:
         return self._ways.find(goals, setting.macs, setting.gateways, setting.vlans)
@@ -301,11 +305,12 @@ class Forwarder:
         address = goal.address
         out = [port for port in self._ports if port.is_out and goal.out in (None, str(port))]
         up = [port for port in out if self._links.of(port).is_up]
-        mend = f"; mend it: {advice.add_route(address, up[0].link.name)}" if up else ""
+        gateway = gateway_for(address, self._now().setting.gateways)
+        mend = f"; mend it: {advice.reach(address, gateway, up[0].link.name)}" if up else ""
         names = self._names_of(goal)
         self._say(
             events.COLLECTOR_NO_WAY(
-                f"collector {names}: warning: {no_way_by(out or [goal.out])}{mend}",
+                f"collector {names}: warning: {no_way_by(out or [goal.out], gateway)}{mend}",
                 collector=names,
                 address=str(address),
             )
@@ -319,8 +324,10 @@ class Forwarder:
     def _want_neighbours(self, course: Course) -> None:
         now = time.monotonic()
         self._punts.follow(course.wires(), course.setting.own, course.setting.icmp, course.setting.rarp, now)
+        # Slots that a reload made which was refused, or only tried, are not for it.
+        its = course.neighbours()
         for hop, slot in self._ways.slots.items():
-            if hop.address not in course.setting.macs:
+            if slot in its and hop.address not in course.setting.macs:
                 place = self._place_of(hop)
                 self._neighbours.want(slot, place, hop.address, course.askers[hop.port, hop.vlan], now)
 
@@ -429,6 +436,8 @@ class Forwarder:
             self._links.tell(news)
             if news.came_up:
                 self._tell_what_is_missing()
+            if news.carries_again:
+                self._neighbours.port_came_up(news.port.number, now)
         for change in changes:
             self._neighbours.kernel_changed(change, now)
         for worker in self._workers:
@@ -456,7 +465,7 @@ class Forwarder:
 
     def report(self, *, with_rules: bool = True) -> Report:
         """How it stands now."""
-        used = {hop.neighbour for hops in self._now().found.values() for hop in hops}
+        used = self._now().neighbours()
         addresses = {str(one): tuple(map(str, found)) for one, found in self.addresses().items()}
         return Report(
             self._accounts.ledger(with_rules=with_rules).at(addresses),

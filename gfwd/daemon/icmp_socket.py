@@ -21,6 +21,7 @@ def send(packet: Packet, interface: int) -> None:
         # With a header of our own, the kernel asks nobody whose source address that is (ip(4), raw(7)).
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as its:
             its.setblocking(False)
+            its.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)  # which Linux takes for granted, and FreeBSD not
             its.sendto(ip.build(packet), (str(packet.destination), 0))
         return
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as its:

@@ -26,6 +26,12 @@ class LinkNews(NamedTuple):
         return self.now is not None and self.now.is_up and not self.before.is_up
 
     @property
+    def carries_again(self) -> bool:
+        """Whether something is at its other end, and was not."""
+        was_there = self.before.is_up and self.before.has_carrier
+        return self.now is not None and self.now.is_up and self.now.has_carrier and not was_there
+
+    @property
     def is_of_frames(self) -> bool:
         """Whether frames leave otherwise than before: from another MAC address, or of another length."""
         return self.now is not None and (self.now.mac, self.now.mtu) != (self.before.mac, self.before.mtu)

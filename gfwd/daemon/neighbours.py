@@ -172,9 +172,13 @@ class Neighbours:
                 self._entry(slot, change, now)
         elif isinstance(change, LinkChange):
             if change.link.is_up and change.link.has_carrier:
-                self._link_came_up(change.link.index, now)
+                self._came_up("interface", change.link.index, now)
         elif isinstance(change, Reread):
             self._reread(change, now)
+
+    def port_came_up(self, number: int, now: float) -> None:
+        """There is a link again, and on the wire behind that port nobody else asks."""
+        self._came_up("port", number, now)
 
     def heard(self, wire: WireAsker, said: Statement, now: float) -> None:
         """On a wire without a host stack, somebody says where an address is."""
@@ -229,10 +233,9 @@ class Neighbours:
         if entry.state in (EntryState.ASKED, EntryState.STALE) or (is_new and entry.state is EntryState.PROBED):
             self._do(slot, its, machine.doubted(now), now)
 
-    def _link_came_up(self, index: int, now: float) -> None:
-        place = Place("interface", index)
+    def _came_up(self, kind: str, number: int, now: float) -> None:
         for slot, its in self._slots.items():
-            if its.asker.place == place:
+            if its.asker.place[:2] == (kind, number):
                 self._do(slot, its, its.machine.wanted(now), now)
 
     def _reread(self, tables: Reread, now: float) -> None:

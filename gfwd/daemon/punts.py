@@ -3,7 +3,7 @@ and to exporters, where the operator wants it, what became of their datagrams.
 """
 
 import random as system_random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gfwd.config.model import IcmpSetting
@@ -14,6 +14,7 @@ from gfwd.daemon.neighbours import Neighbours
 from gfwd.daemon.place import vlan_of
 from gfwd.daemon.ports import Port
 from gfwd.daemon.report import AnswerReport
+from gfwd.daemon.ways import place_text
 from gfwd.daemon.wire import Result, Wire, WireAsker
 from gfwd.l2 import arp, ethernet, hearing, ip, nd
 from gfwd.l2.answers import Kind
@@ -39,7 +40,7 @@ class Punts:
         self._neighbours, self._say, self._random = neighbours, say, random
         self._wires: dict[tuple[int, int | None], Wire] = {}  # by port and VLAN
         self._complaints = Complaints()
-        self._by_host: Counter[tuple[int, Result]] = Counter()  # errors that the host was to send, by port
+        self._counts: defaultdict[int, Counter[tuple[Kind, Result]]] = defaultdict(Counter)  # of answers, by port
         self._is_refused = False  # the host sends none
 
     def follow(
@@ -60,7 +61,8 @@ class Punts:
             del self._wires[gone]
         for at, asker in there.items():
             if at not in self._wires:
-                self._wires[at] = Wire(asker, self._name(asker.port), self._say, self._random)
+                name, counts = place_text(self._ports[asker.port], asker.place.vlan), self._counts[asker.port]
+                self._wires[at] = Wire(asker, name, counts, self._say, self._random)
             self._wires[at].follow(asker, macs, icmp.echo, rarp, now)
 
     def deadline(self) -> float | None:
@@ -84,14 +86,12 @@ class Punts:
             return
 
     def counts(self) -> list[AnswerReport]:
-        """All answers that were due since the start."""
-        found = [
-            AnswerReport(wire.name, kind.value, result, n)
-            for wire in self._wires.values()
-            for (kind, result), n in wire.counts.items()
-        ]
-        by_host = ((self._name(number), result, n) for (number, result), n in self._by_host.items())
-        return sorted([*found, *(AnswerReport(name, Kind.TOO_BIG.value, result, n) for name, result, n in by_host)])
+        """All answers that were due since the start, those of a port's VLANs with its own."""
+        return sorted(
+            AnswerReport(str(self._ports[number]), kind.value, result, n)
+            for number, counts in self._counts.items()
+            for (kind, result), n in counts.items()
+        )
 
     def _heard(self, record: Record, now: float) -> None:
         """Raises FrameError."""
@@ -103,10 +103,10 @@ class Punts:
         if isinstance(heard, Datagram):
             self._complain(record.port, Kind.PORT_UNREACHABLE, heard, self._complaints.port_unreachable(heard, now))
             return
-        is_there = wire.asker.place.vlan == vlan  # of neighbours, another VLAN says nothing
+        is_there = wire.asker.place.vlan == vlan  # of neighbours, and of whose address it is, another VLAN says nothing
         if is_there and isinstance(heard, arp.Arp | nd.Neighbour) and (said := heard.statement()) is not None:
             self._neighbours.heard(wire.asker, said, now)
-        wire.heard(heard, now)
+        wire.heard(heard, now, is_there=is_there)
 
     # ---- what exporters are told ----
 
@@ -130,25 +130,22 @@ class Punts:
 
     def _have_the_host_send(self, number: int, complaint: Complaint) -> None:
         if complaint.packet is None:
-            self._by_host[number, "limited"] += 1
+            self._counts[number][Kind.TOO_BIG, "limited"] += 1
             return
         port = self._ports[number]
         try:
             icmp_socket.send(complaint.packet, port.link.index)
         except OSError as error:
-            self._by_host[number, "lost"] += 1
+            self._counts[number][Kind.TOO_BIG, "lost"] += 1
             if not self._is_refused:
                 why = error.strerror or str(error)
                 text = f"{port}: warning: exporters cannot be told that datagrams are too big: {why}"
                 self._say(events.ICMP_NOT_SENT(text, port=str(port)))
             self._is_refused = True
         else:
-            self._by_host[number, "sent"] += 1
+            self._counts[number][Kind.TOO_BIG, "sent"] += 1
             self._is_refused = False
 
     def _wire(self, port: int, vlan: int | None) -> Wire | None:
         """Where there is no host stack, also for a VLAN in which no collector is."""
         return self._wires.get((port, vlan)) or self._wires.get((port, None))
-
-    def _name(self, number: int) -> str:
-        return str(self._ports[number])

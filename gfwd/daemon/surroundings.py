@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from gfwd.daemon.links import Links
 from gfwd.daemon.neighbours import Asker, KernelAsker
 from gfwd.daemon.ports import Port
 from gfwd.daemon.tagged_wires import TaggedWires
@@ -12,17 +13,20 @@ from gfwd.rules.model import Address, Prefix
 
 
 class Surroundings:
-    """inject: sends a frame out of a port without a host stack; wires: … into a VLAN that the host does not know."""
+    """links: the ports' as they are now. inject: sends a frame out of a port without a host stack; wires: … into a VLAN
+    that the host does not know.
+    """
 
     def __init__(
         self,
         kernel: Kernel,
         ports: Iterable[Port],
+        links: Links,
         ways: Ways,
         inject: Callable[[int, bytes], bool],
         wires: TaggedWires,
     ) -> None:
-        self._kernel, self._ways, self._inject, self._wires = kernel, ways, inject, wires
+        self._kernel, self._links, self._ways, self._inject, self._wires = kernel, links, ways, inject, wires
         self._ports = {port.number: port for port in ports}
 
     def senders(self, own: Sequence[Prefix]) -> dict[int, tuple[Address, ...]]:
@@ -55,7 +59,7 @@ class Surroundings:
         return WireAsker(
             inject=self._wires.wire(port.number, port.link.name) if port.has_neighbours else self._inject,
             port=port.number,
-            mac=port.link.mac,
+            mac=self._links.of(port).mac,
             addresses=self._addresses(port, link, own),
             tags=tags_of(vlan),
         )

@@ -55,9 +55,10 @@ class Router(Protocol):
     def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]: ...
 
 
-def no_way_by(ports: Iterable[object]) -> str:
-    """What comes of it that a collector has no way by any of these, for people."""
-    return f"no route leaves by {' or '.join(map(str, ports))}, so its copies are dropped (no_collector)"
+def no_way_by(ports: Iterable[object], gateway: Address | None = None) -> str:
+    """What comes of it that a collector has no way by any of these, for people. gateway: that is named before it."""
+    to = f" to its gateway {gateway} ([gateways])" if gateway else ""
+    return f"no route{to} leaves by {' or '.join(map(str, ports))}, so its copies are dropped (no_collector)"
 
 
 def tags_of(vlan: int | None) -> bytes:

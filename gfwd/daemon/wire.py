@@ -77,13 +77,21 @@ class WireAsker:
 
 
 class Wire:
-    """One such port. name: as the operator knows it. say: takes events for the log. random: see Claim."""
+    """One such port, or a VLAN behind one. name: as the operator knows it. counts: of the port's answers. say: takes
+    events for the log. random: see Claim.
+    """
 
-    def __init__(self, asker: WireAsker, name: str, say: Say, random: Callable[[], float]) -> None:
-        self.asker, self.name, self._say = asker, name, say
+    def __init__(
+        self,
+        asker: WireAsker,
+        name: str,
+        counts: Counter[tuple[Kind, Result]],
+        say: Say,
+        random: Callable[[], float],
+    ) -> None:
+        self.asker, self.name, self.counts, self._say = asker, name, counts, say
         self._own = OwnAddresses(random)
         self._answers = Answers(asker.mac, self._own, 0, {})
-        self.counts: Counter[tuple[Kind, Result]] = Counter()
 
     def follow(
         self, asker: WireAsker, others: Sequence[bytes], echo: int, rarp: Mapping[bytes, Address], now: float
@@ -106,9 +114,11 @@ class Wire:
         destination = frame[:6]
         return destination == self.asker.mac or not ethernet.is_single(destination)
 
-    def heard(self, heard: Heard, now: float) -> None:
-        """Answer it, where there is an answer, and defend what is ours."""
-        if isinstance(heard, arp.Arp | nd.Neighbour):
+    def heard(self, heard: Heard, now: float, *, is_there: bool) -> None:
+        """Answer it, where there is an answer, and defend what is ours. is_there: it is not from another VLAN, where
+        others may have the same addresses.
+        """
+        if is_there and isinstance(heard, arp.Arp | nd.Neighbour):
             said = heard.statement()
             if said is not None:
                 self._do(self._own.heard(said, now))

@@ -41,7 +41,7 @@ from gfwd.l2.kernel import (
 from gfwd.l2.neighbour import Timing
 from gfwd.l2.routes import Route
 from gfwd.l2.routing_socket import RoutingSocket, Table
-from gfwd.rules.model import Address
+from gfwd.rules.model import Address, Prefix
 
 _AF_ROUTE = 17  # sys/socket.h
 _CTL_NET = 4  # sys/sysctl.h
@@ -55,6 +55,7 @@ _SIOCGNBRINFO_IN6 = 0xC038694E  # netinet6/in6_var.h
 _SIOCGETVLAN = 0xC020693A  # net/if_vlan_var.h: SIOCGIFGENERIC
 _8021Q = 0x8100
 _MAC_BYTES = 6
+_LINK_LOCAL: Final = Prefix(6, 0xFE80 << 112, 10)  # RFC 4291 §2.5.6
 
 _VLANREQ: Final = Struct("16sHH")  # struct vlanreq: parent, number, type of the tag
 _NBRINFO: Final = Struct("16s16sqiii4x")  # struct in6_nbrinfo: interface, address, asked, is router, state, expire
@@ -128,7 +129,12 @@ class FreeBSDKernel(Kernel):
         )
 
     def routes_to(self, destination: Address, interfaces: Collection[int]) -> tuple[Route, ...]:
-        """The kernel names the one route that it would take, by whichever interface."""
+        """The kernel names the one route that it would take, by whichever interface.
+
+        One of a link alone is on every link that speaks IPv6; asked for it without a link, the kernel knows no route.
+        """
+        if destination.family == 6 and destination.is_link_local:
+            return tuple(Route(_LINK_LOCAL, None, index, 0) for index in interfaces if self._speaks_ipv6(index))
         answer = self._routing.route(destination) if interfaces else None
         if self._routing.heard:
             self._look_soon()  # the news have been read, and ring no more
@@ -137,6 +143,9 @@ class FreeBSDKernel(Kernel):
         if answer.flags & (rtsock.RTF_REJECT | rtsock.RTF_BLACKHOLE):
             return ()
         return (Route(answer.destination, answer.gateway, answer.index, 0),)
+
+    def _speaks_ipv6(self, index: int) -> bool:
+        return any(own.family == 6 and own.is_link_local for own, _ in self.addresses(index))
 
     @in_plain_words()
     def neighbours(self) -> tuple[NeighbourChange, ...]:

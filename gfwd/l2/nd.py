@@ -174,7 +174,9 @@ def _mac(options: Iterable[Any], kind: int) -> bytes | None:
 
 
 def _refuse(found: Neighbour) -> None:
-    """What contradicts itself (§7.1.1, §7.1.2). Raises FrameError."""
+    """What contradicts itself (§7.1.1, §7.1.2), or has no single sender (RFC 4291 §2.7). Raises FrameError."""
+    if ip.is_multicast(found.sender):
+        raise FrameError("a neighbour's message from a group")
     is_probe = found.kind == SOLICITATION and found.sender == UNSPECIFIED
     if is_probe and (found.mac is not None or found.receiver != solicited_node(found.target)):
         raise FrameError("a probe for an address that is none")

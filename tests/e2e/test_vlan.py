@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.live import Collector, Live, cable, host
+from tests.e2e.live import Collector, Live, Wire, cable, host, wait_until
 from tests.net.access_switch import AccessSwitch
 
 pytestmark = pytest.mark.usefixtures("live_network")
@@ -100,3 +101,46 @@ def test_without_the_tag_nobody_answers(trunk):
     trunk.live.wait_for("neighbour 10.1.0.2 on xdp:out0 does not answer")
     assert trunk.switch.to_access == 0 and trunk.switch.others > 0
     assert trunk.live.stop().status == 0
+
+
+def test_a_reload_that_is_only_tried_leaves_the_ways_alone(trunk):
+    """What it would send to another VLAN has a slot meanwhile, and nobody who could be asked there."""
+    trunk.near.ip.link("set", index=trunk.near.index("c0"), state="down")
+    trunk.run(f'vlan = {VLAN}\ncheck = "arp"\ninterval = 1\nfall = 2\n')
+    config = trunk.folder / "gfwd.toml"
+    config.write_text(
+        config.read_text().replace('["near"]', '["near", "other"]')
+        + f'[collector.other]\nhost = "10.1.0.3"\nvlan = {VLAN + 1}\n'
+    )
+    tried: list[str] = []
+
+    def is_down() -> bool:
+        """A plan without it has been published, or gfwd has ended over that."""
+        command = [*GFWD, "reload", "--dry-run", "-c", str(config)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        tried.append(done.stdout)
+        return "collector near: down" in trunk.live.said() or trunk.live.process.poll() is not None
+
+    wait_until(is_down, trunk.live.said)
+    account = trunk.live.stop().account()
+    assert any("could be reloaded" in answer for answer in tried), tried
+    assert [one["port"] for one in account["neighbours"]] == [f"xdp:out0 vlan {VLAN}"]
+
+
+def test_a_port_that_changes_its_mac_asks_from_the_new_one(trunk):
+    trunk.run(f"vlan = {VLAN}\n")
+    trunk.live.wait_for(f"neighbour 10.1.0.2 on xdp:out0 vlan {VLAN} is")
+    new = bytes.fromhex("020000000078")
+    with Wire(trunk.near, "c0") as wire:
+        wire.take()
+        trunk.us.set_mac("out0", new.hex(":"))
+        heard: list[bytes] = []
+
+        def announces() -> bool:
+            """Beyond the probes that come first, it says where gfwd's address is."""
+            heard.extend(frame for frame in wire.take() if frame[12:14] == b"\x08\x06" and frame[6:12] == new)
+            return any(frame[22:32] == new + bytes((10, 1, 0, 1)) for frame in heard)
+
+        wait_until(announces)
+    trunk.send(50)
+    assert trunk.live.stop().account()["copies"]["sent"] == 50

@@ -10,6 +10,8 @@ import pytest
 
 from gfwd.errors import GfwdError
 from gfwd.l2 import freebsd
+from gfwd.l2.kernel import InterfaceAddress
+from gfwd.l2.routes import NextHop, next_hops
 from gfwd.rules.model import Address
 
 PEER = Address(6, 0xFD77 << 112 | 2)
@@ -56,3 +58,18 @@ def test_a_question_for_an_ipv6_neighbour(monkeypatch, opening, sending, outcome
         with pytest.raises(GfwdError, match=outcome) as caught:
             freebsd._send_echo(1, PEER)
         assert ("root" in str(caught.value)) == ("root" in outcome)
+
+
+def test_the_ways_to_a_gateway_of_the_link_alone(monkeypatch):
+    """The kernel has a route to it on each link, and without one none."""
+    own = {
+        1: (InterfaceAddress(Address(6, 0xFE80 << 112 | 1), 64),),
+        2: (InterfaceAddress(Address(4, 0xA9FE0001), 16),),
+        3: (InterfaceAddress(PEER, 64), InterfaceAddress(Address(6, 0xFE80 << 112 | 3), 64)),
+    }
+    kernel = object.__new__(freebsd.FreeBSDKernel)
+    monkeypatch.setattr(kernel, "addresses", own.__getitem__)
+    gateway = Address(6, 0xFE80 << 112 | 0x99)
+    found = kernel.routes_to(gateway, [1, 2, 3])
+    assert [route.interface for route in found] == [1, 3]
+    assert next_hops(found, gateway, [3]) == (NextHop(3, gateway),)

@@ -9,6 +9,7 @@ from gfwd.daemon.mtus import Sized, gaps
 from gfwd.daemon.names import once
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import Goal, goal_of, no_way_by
+from gfwd.l2.routes import gateway_for
 from gfwd.rules.model import ADDRESS_BITS, Address, Collector, Prefix
 
 _STRICT, _LOOSE = 1, 2  # rp_filter
@@ -45,10 +46,11 @@ def collectors_have_routes(asked: Asked, facts: Facts) -> Iterator[Finding]:
     for goal, collectors in _collectors(facts).items():
         if facts.ways.get(goal) is None and goal.address not in own:
             by = [name for name in (str(one.name) for one in out) if goal.out in (None, name)] or [str(goal.out)]
+            gateway = gateway_for(goal.address, asked.gateways)
             yield error(
                 f"collector {', '.join(map(str, collectors))}",
-                no_way_by(by),
-                advice.add_route(goal.address, there[0]) if there else None,
+                no_way_by(by, gateway),
+                advice.reach(goal.address, gateway, there[0]) if there else None,
             )
 
 

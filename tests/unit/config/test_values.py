@@ -130,3 +130,19 @@ def test_no_endpoint(text):
 def test_a_port_alone_is_no_endpoint(text):
     with pytest.raises(ValueError, match=r"at which address; for this host alone, right would be 127\.0\.0\.1:8000"):
         values.endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"])
+def test_a_neighbour_is_one_host(text):
+    with pytest.raises(ValueError, match="no single host"):
+        values.host(text)
+
+
+def test_a_neighbours_port_is_not_said_by_its_address():
+    with pytest.raises(ValueError, match=r"write fe80::1$"):
+        values.host("fe80::1%eth0")
+
+
+def test_nobodys_mac():
+    with pytest.raises(ValueError, match="nobody's MAC"):
+        values.mac("00:00:00:00:00:00")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfwd.daemon.explain import Copy, Live, Sender, sender
-from gfwd.daemon.report import HealthReport, WayReport
+from gfwd.daemon.report import HealthReport, HopReport, WayReport
 from gfwd.daemon.ways import Goal
 from gfwd.native.core import DROP_CAUSES
 from gfwd.rules.classic import parse
@@ -107,6 +107,21 @@ def test_own_source(own):
     assert (one.own, one.drop) == (str(FOUR), None)
     (one,) = sender([told], (), None).copies(told)
     assert (one.own, one.drop) == (None, None)
+
+
+def test_of_next_hops_only_those_count_that_gfwd_has_an_address_by():
+    """As the plan has it: the others get nothing of a collector that is to have gfwd's own."""
+
+    def hop(port: str, own: str | None) -> HopReport:
+        return HopReport("10.2.2.254", port, None, "ready", own, f"10.2.2.254 {port}", 1, True)
+
+    its = Collector("10.2.2.40", None, FOUR, "flow", Options(own_source=True))
+    hops = [hop("xdp:out0", None), hop("xdp:out1", "192.0.2.1")]
+    found = {Goal(FOUR): WayReport.of(str(FOUR), hops, out=None, vlan=None)}
+    for last in range(32):
+        told = explain((Rule(None, ALL_PORTS, (its,), "A", 1),), Address(4, 0x0A020200 + last), 514)
+        (one,) = Sender({its: (FOUR,)}, live=Live(found, {})).copies(told)
+        assert (one.own, one.drop, one.way and one.way.port, one.equals) == ("192.0.2.1", None, "xdp:out1", ())
 
 
 # ---- who is down ----

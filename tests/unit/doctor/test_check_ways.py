@@ -7,6 +7,7 @@ import pytest
 from gfwd.config import values
 from gfwd.daemon.ports import Wanted
 from gfwd.daemon.ways import Goal, NextHop
+from gfwd.rules import fields
 from tests.unit.doctor.hosts import addresses_of, interface, ip, one, rules
 
 
@@ -88,3 +89,15 @@ def test_a_gateway(xdp):
         "xdp:out0: note: collector 10.1.0.2: behind the gateway 10.1.0.9, and copies keep their exporters' addresses: "
         "if nothing arrives, look there for filters on sources (rp_filter, uRPF, anti-spoofing)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("system", "mends"), [("xdp", "ip route add 10.7.0.1 dev out0"), ("freebsd", "route add 10.7.0.1 -interface out0")]
+)
+def test_no_route_to_the_gateway_that_is_named(request, system, mends):
+    """A route to the collector would not help."""
+    doctor = request.getfixturevalue(system)
+    doctor.ask(gateways={fields.parse_prefix("10.1.0.0/24"): ip("10.7.0.1")})
+    doctor.know(ways={Goal(ip("10.1.0.2")): None})
+    line = one(doctor.lines())
+    assert "no route to its gateway 10.7.0.1 ([gateways]) leaves by" in line and line.endswith(f"; mend it: {mends}")

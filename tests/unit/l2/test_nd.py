@@ -186,3 +186,11 @@ def test_there_and_back(asked, mac, form):
 def test_any_bytes_are_understood_or_refused(frame):
     with suppress(FrameError):
         parse(frame)
+
+
+def test_a_group_says_and_asks_nothing():
+    """An answer to it would be for many."""
+    for frame in (nd.solicit(THEIRS, PEER, US), nd.advertise(nd.solicit(OURS, US, PEER), THEIRS)):
+        assert parse(nd.build(frame)) == frame
+        with pytest.raises(FrameError):
+            parse(nd.build(frame._replace(sender=nd.ALL_NODES)))
