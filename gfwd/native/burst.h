@@ -96,19 +96,21 @@ copies_of(const struct burst *b, const struct fw_plan_rule *rule)
 	return special == NULL ? rule->n_targets : special->n_choices;
 }
 
-/* Everything leaves by one port: is there room for so many copies of this packet? */
+/* Everything leaves by one port, and that has no room for so many frames now. */
 static inline bool
-must_stop(const struct burst *b, const struct fw_packet *p, unsigned copies)
+lacks_room(const struct burst *b, unsigned wanted)
 {
-	unsigned wanted;
-
-	if (b->only == NULL)
-		return false;
-	wanted = copies * egress_frames_at_most(b->only, p);
 	if (likely(b->only->room - b->only->n_out >= wanted))
 		return false;
 	wanted = egress_most(b->only, wanted);		/* the rest is tx_full, unless the card is quick */
 	return egress_room(b->only, wanted) < wanted && !b->only->queue->failed;
+}
+
+/* Everything leaves by one port: is there no room for so many copies of this packet? */
+static inline bool
+must_stop(const struct burst *b, const struct fw_packet *p, unsigned copies)
+{
+	return b->only != NULL && lacks_room(b, copies * egress_frames_at_most(b->only, p));
 }
 
 /* Frame i of the burst, in the place where its fate ends. d: it is the first fragment of that one; NULL: it is whole. */

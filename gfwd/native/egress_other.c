@@ -7,7 +7,8 @@ enum {
 	ETHERTYPE_IPV4 = 0x0800,
 	ETHERTYPE_IPV6 = 0x86dd,
 
-	LONGEST_IPV4_HEADER = 60
+	LONGEST_IPV4_HEADER = 60,
+	IPV6_FRAGMENT_BYTES = 8
 };
 
 bool
@@ -20,13 +21,21 @@ egress_may_leave(const struct fw_egress *e, const uint8_t *frame, const struct f
 	return translate_may_leave(&l, e->mtu);
 }
 
-/* Whichever header they have. */
+/*
+ * Whichever header they have: of IPv6, extension headers up to UDP's may stand in each. How long they are in a later fragment,
+ * nobody knows before it leaves.
+ */
 unsigned
 egress_frames_of_long(const struct fw_egress *e, const struct fw_packet *p)
 {
-	uint32_t in_each = e->mtu > LONGEST_IPV4_HEADER + 8 ? (e->mtu - LONGEST_IPV4_HEADER) & ~7U : 8;
-	uint32_t n = p->ip_bytes / in_each + 1;
+	uint32_t header = LONGEST_IPV4_HEADER, before_udp = (uint32_t)p->udp - p->ip, in_each, n;
 
+	if (key_family(&p->key) == 6 && p->udp == 0)
+		return egress_most(e, FW_FRAGMENTS_MAX);
+	if (key_family(&p->key) == 6 && before_udp + IPV6_FRAGMENT_BYTES > header)
+		header = before_udp + IPV6_FRAGMENT_BYTES;
+	in_each = e->mtu > header + 8 ? (e->mtu - header) & ~7U : 8;
+	n = p->ip_bytes / in_each + 1;
 	return egress_most(e, n < FW_FRAGMENTS_MAX ? n : FW_FRAGMENTS_MAX);
 }
 

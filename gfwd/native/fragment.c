@@ -190,6 +190,9 @@ fragments_wait(struct fw_fragments *f, struct fw_stats *stats, uint32_t in_port,
 	uint32_t kept, number;
 	struct fw_datagram *d;
 
+	/* Nobody is to give way to one that cannot wait. */
+	if (frame->len > f->room->frame_bytes)
+		return false;
 	/* Then there is room for it, too. */
 	while (f->n_waiting == f->n_waiting_max)
 		forget_oldest(f, stats);

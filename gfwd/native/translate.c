@@ -13,6 +13,8 @@ enum {
 	IPV6_MORE_FRAGMENTS = 1,
 	IPV6_FRAGMENT_BYTES = 8,
 
+	OFFSET_MAX = 0xfff8,		/* in bytes, in both families */
+
 	PROTO_HOP_BY_HOP = 0,
 	PROTO_UDP = 17,
 	PROTO_ROUTING = 43,
@@ -46,39 +48,40 @@ is_extension(uint8_t protocol)
 
 /*
  * Before each fragment stand the headers that are read on the way: up to the last routing header, or else the hop-by-hop
- * options; where there is a fragment header, all before it, and it gives way to the new ones (RFC 8200 §4.5).
+ * options; where there is a fragment header, all before it, and it gives way to the new ones (RFC 8200 §4.5). That of an
+ * atomic fragment is one, too, unless it stands before that of a part of a datagram: then it is read on the way.
  */
 static void
 begin_ipv6(struct fw_leaving *l, uint32_t ip_bytes)
 {
 	uint32_t at = IPV6_BYTES, named_at = IPV6_NEXT_HEADER;
+	bool has_header = false;
 
 	l->kept = l->payload = IPV6_BYTES;
 	l->next = IPV6_NEXT_HEADER;
-	while (is_extension(l->ip[named_at]) && at + 8 <= ip_bytes) {
+	while (!l->is_fragment && is_extension(l->ip[named_at]) && at + 8 <= ip_bytes) {
 		uint8_t protocol = l->ip[named_at];
+		bool is_header = protocol == PROTO_FRAGMENT;
+		uint16_t field = is_header ? get16(l->ip + at + 2) : 0;
+		uint32_t end = at + (is_header ? IPV6_FRAGMENT_BYTES : 8U + l->ip[at + 1] * 8U);
 
-		if (protocol == PROTO_FRAGMENT) {
-			uint16_t field = get16(l->ip + at + 2);
-
+		l->is_fragment = (field & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)) != 0;
+		if (is_header && (l->is_fragment || !has_header)) {
 			l->kept = at;
 			l->next = named_at;
-			l->payload = at + IPV6_FRAGMENT_BYTES;
-			l->protocol = l->ip[at];
+			l->payload = end;
 			l->offset = field & IPV6_OFFSET;
 			l->more = (field & IPV6_MORE_FRAGMENTS) != 0;
-			l->is_fragment = l->offset != 0 || l->more;
 			l->ident = get32(l->ip + at + 4);
-			return;
+			has_header = true;
+		} else if (!has_header && protocol != PROTO_DESTINATION_OPTIONS) {
+			l->kept = l->payload = end;
+			l->next = at;
 		}
 		named_at = at;
-		at += 8U + l->ip[at + 1] * 8U;
-		if (protocol != PROTO_DESTINATION_OPTIONS) {
-			l->kept = l->payload = at;
-			l->next = named_at;
-		}
+		at = end;
 	}
-	l->protocol = l->ip[l->next];
+	l->protocol = l->ip[has_header ? l->kept : l->next];
 }
 
 void
@@ -194,7 +197,8 @@ translate_divide(const struct fw_leaving *l, uint32_t mtu, struct fw_division *d
 		d->longest = later_header + d->later;
 	if (later_header + rest > d->longest)
 		d->longest = later_header + rest;
-	return d->n <= FW_FRAGMENTS_MAX;
+	/* Beyond the longest datagram, an offset would be that of another part, near the beginning. */
+	return d->n <= FW_FRAGMENTS_MAX && l->offset + l->payload_bytes - rest <= OFFSET_MAX;
 }
 
 /* ---- UDP ---- */

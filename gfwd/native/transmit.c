@@ -16,7 +16,10 @@ is_same_place(const struct fw_plan_target *a, const struct fw_plan_target *b)
 	return a->collector == b->collector && memcmp(a->address, b->address, sizeof a->address) == 0;
 }
 
-/* Who gets copies, each once: what a rule names and what groups choose may be the same. How many they are. */
+/*
+ * Who gets copies, each once, by the next hop that it was chosen with first: what a rule names and what groups choose may be the
+ * same. How many they are.
+ */
 static uint32_t
 choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *special, uint32_t *targets)
 {
@@ -29,8 +32,8 @@ choose_targets(const struct burst *b, unsigned i, const struct fw_plan_special *
 
 		while (place < n && !is_same_place(&b->targets[targets[place]], &b->targets[target]))
 			place++;
-		targets[place] = target;
-		n += place == n;
+		if (place == n)
+			targets[n++] = target;
 	}
 	return n;
 }

@@ -51,20 +51,42 @@ forward_those_before(const struct burst *b, struct fw_datagram *d)
 	}
 }
 
+/* Is there no room for so many copies of this one, and of each that waits for it? Any of them may be the longest. */
+static bool
+must_stop_for_all(const struct burst *b, const struct fw_packet *p, const struct fw_datagram *d, unsigned copies)
+{
+	unsigned frames;
+	uint32_t number;
+
+	if (b->only == NULL)
+		return false;
+	frames = egress_frames_at_most(b->only, p);
+	if (d != NULL) {
+		number = d->first_waiting;
+		for (uint32_t n = d->n_waiting; n > 0; n--) {
+			const struct fw_waiting_frame *f = waiting_frame(&b->tx->waiting, number);
+
+			frames += egress_frames_at_most(b->only, &f->packet);
+			number = f->next;
+		}
+	}
+	return lacks_room(b, copies * frames);
+}
+
 bool
 transmit_first_fragment(const struct burst *b, unsigned i, enum fw_fate fate, unsigned *ended)
 {
 	struct fw_fragments *fragments = &b->tx->fragments;
 	uint64_t now = clock_of(&b->tx->clock, &b->frames[i]);
+	const struct fw_packet *p = &b->packets[i];
 	struct fw_datagram *d;
 
 	fragments_expire(fragments, b->stats, now);
-	d = fragments_find(fragments, &b->frames[i], &b->packets[i]);
-	if ((fate == FW_FORWARD || fate == FW_SUSPECT) &&
-	    must_stop(b, &b->packets[i], copies_of(b, &b->rules[b->packets[i].rule]) * (1 + (d == NULL ? 0 : d->n_waiting))))
+	d = fragments_find(fragments, &b->frames[i], p);
+	if ((fate == FW_FORWARD || fate == FW_SUSPECT) && must_stop_for_all(b, p, d, copies_of(b, &b->rules[p->rule])))
 		return false;
-	d = fragments_begin(fragments, b->stats, &b->frames[i], &b->packets[i], now);
-	d->exporter = fate == FW_PASS ? FW_NONE : b->packets[i].exporter;
+	d = fragments_begin(fragments, b->stats, &b->frames[i], p, now);
+	d->exporter = fate == FW_PASS ? FW_NONE : p->exporter;
 	d->end = transmit_deal_with(b, i, fate, d);
 	d->is_decided = true;
 	ended[d->end]++;

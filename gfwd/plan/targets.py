@@ -5,6 +5,7 @@ that needs more (options, groups, rules that apply together, denied exporters) i
 of it.
 """
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -256,8 +257,12 @@ def _at(hops: Sequence[Hop], place: int) -> Hop | None:
 
 
 def _each_with(hops: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """For each part or turn who gets it, by which next hop, and by which one in the other family."""
-    for n in range(max(len(hops), len(others))):
+    """For each part or turn who gets it, by which next hop, and by which one in the other family.
+
+    Turns go on until both families have had whole rounds, where that is not too long.
+    """
+    rounds = math.lcm(len(hops), len(others))
+    for n in range(rounds if rounds <= core.SHARES else max(len(hops), len(others))):
         place, hop = hops[n % len(hops)]
         yield place, hop, others[n % len(others)][1]
 

@@ -141,7 +141,10 @@ too_long(void)
 	start(&w);
 	memset(longer.data, 0, longer.len);
 	memcpy(longer.data, frame.data, frame.len);
+	for (w.waited = 0; w.waited < MOST; w.waited++)
+		CHECK(fragments_wait(&w.fragments, &w.stats, 0, &frame, &p, NOON), "it is short enough");
 	CHECK(!fragments_wait(&w.fragments, &w.stats, 0, &longer, &p, NOON), "there is no room for it");
+	CHECK(w.fragments.n_waiting == MOST, "others gave way to it");
 	free(frame.data);
 	free(longer.data);
 	end(&w);

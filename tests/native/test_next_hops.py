@@ -95,6 +95,15 @@ def test_who_is_chosen_by_a_group_and_named_beside_it_gets_one_copy_whatever_the
     assert numbers.keys() == {1, 2} and copies == sum(n * each for n, each in numbers.items())
 
 
+def test_who_is_named_first_has_its_own_next_hop_whatever_a_group_chooses() -> None:
+    """By the source address, and not by the flow: the copy of the group's choice is the one that is left out."""
+    one, group = COLLECTORS[0], Group("farm", "flow", COLLECTORS[:1])
+    table = hop_shares(hops(one))
+    with rig(one, group) as its:
+        for port in range(100):
+            assert sent(its, 7, (port, 514)) == {1: table[share_of(Address(4, 7))]}
+
+
 def test_turns_of_members_and_of_their_next_hops() -> None:
     with rig(Group("farm", "round-robin", COLLECTORS)) as its:
         got = [next(iter(sent(its, 1).items())) for _ in range(12)]

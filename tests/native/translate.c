@@ -16,6 +16,8 @@ struct packet {
 	uint32_t bytes;			/* and its length */
 	bool has_checksum;
 	bool is_first;
+	uint32_t offset;		/* of a fragment, bytes */
+	bool more;
 };
 
 static void
@@ -68,6 +70,11 @@ draw_header(uint8_t *ip, unsigned family, uint32_t fragment)
 		ip[end + 3] = 0;
 		end += 8U + ip[end + 1] * 8U;
 	}
+	for (uint32_t n = draw_below(&state, 6) / 4; n > 0; n--) {	/* of an atomic fragment, which is a whole datagram */
+		ip[named_at] = 44;
+		named_at = end;
+		end += 8;
+	}
 	if (fragment != 0xffff) {
 		ip[named_at] = 44;
 		named_at = end;
@@ -89,10 +96,12 @@ draw_packet(unsigned family, bool is_fragment)
 
 	memset(room, 0, sizeof room);
 	if (is_fragment) {
-		fragment = draw_below(&state, 2) == 0 ? 0 : 1 + draw_below(&state, 3000);
+		fragment = draw_below(&state, 2) == 0 ? 0 : draw_below(&state, 2) == 0 ? 8191 - draw_below(&state, 64) : 1 + draw_below(&state, 3000);
 		it.is_first = fragment == 0;
+		it.offset = fragment * 8;
 		if (it.is_first || draw_below(&state, 2) == 0) {
 			fragment |= 0x2000;
+			it.more = true;
 			it.bytes &= ~7U;
 		}
 	}
@@ -102,7 +111,7 @@ draw_packet(unsigned family, bool is_fragment)
 	it.p.ip_bytes = it.payload + it.bytes;
 	it.has_checksum = family == 6 || draw_below(&state, 3) != 0;
 	if (it.is_first) {
-		put_u16(ip + it.payload + 4, it.bytes);
+		put_u16(ip + it.payload + 4, is_fragment ? 0xffff : it.bytes);	/* of a first fragment, the whole is longer */
 		put_u16(ip + it.payload + 6, 0);
 		if (it.has_checksum) {
 			uint32_t sum = naive_sum(ip + it.payload, it.bytes, pseudo_sum(ip, it.bytes));
@@ -164,6 +173,7 @@ check_parts(const struct packet *it, const struct fw_leaving *l, const struct fw
 		free(udp);
 		return;
 	}
+	CHECK(!has_udp || it->has_checksum || l->family == 4 || !l->is_fragment, "a checksum over what is in other packets");
 	for (uint32_t k = 0; k < d->n; k++) {
 		bool is_last = k + 1 == d->n;
 		uint32_t bytes = is_last ? l->payload_bytes - at : k == 0 ? d->first : d->later;
@@ -220,6 +230,7 @@ check_one(unsigned *left, unsigned *cut)
 		put_u16(option.source_port_bytes, draw_below(&state, 65536));
 	translate_begin(&l, it.frame, &it.p, &target, has_source ? &option : NULL);
 	CHECK(l.is_fragment == is_fragment && (l.udp != 0) == it.is_first, "how it came in");
+	CHECK(l.offset == it.offset && l.more == it.more, "its place in its datagram: %u", l.offset);
 	if (translate_divide(&l, mtu, &d)) {
 		CHECK(translate_may_leave(&l, mtu) && d.n <= FW_FRAGMENTS_MAX, "%u parts", d.n);
 		check_parts(&it, &l, &d, mtu);

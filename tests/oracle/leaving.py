@@ -14,6 +14,7 @@ from tests.oracle.sums import number, put_u16, u16
 
 FRAGMENTS_AT_MOST = 64
 NEVER_TOO_BIG = 1260
+OFFSET_AT_MOST = 0xFFF8  # bytes
 UDP, FRAGMENT = 17, 44
 HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS = 0, 43, 60
 DONT_FRAGMENT, MORE_FRAGMENTS = 0x4000, 0x2000
@@ -170,7 +171,10 @@ class Packet:
     def _cut_6(self, change: Change, segment: bytes, mtu: int, ident: int) -> list[bytes] | None:
         headers = list(self._extension_headers())
         kinds = [kind for kind, _ in headers]
-        if FRAGMENT in kinds:
+        if self.piece is not None:
+            kept = len(kinds) - 1  # its own fragment header is the last
+            behind = []
+        elif FRAGMENT in kinds:
             kept = kinds.index(FRAGMENT)
             behind = headers[kept + 1 :]
         else:
@@ -219,8 +223,10 @@ def copied_options(options: bytes) -> bytes:
     return found + bytes(-len(found) % 4)
 
 
-def divided(payload: bytes, first: int, later: int) -> list[bytes] | None:
-    """Parts of a payload, of which the first packet holds so many bytes, and each other one so many; None: too many."""
+def divided(payload: bytes, first: int, later: int, piece: Piece | None) -> list[bytes] | None:
+    """Parts of a payload, of which the first packet holds so many bytes, and each other one so many; None: too many, or
+    one would stand beyond the longest datagram.
+    """
     if min(first, later) < 8:
         return None
     parts, room = [], first
@@ -228,7 +234,8 @@ def divided(payload: bytes, first: int, later: int) -> list[bytes] | None:
         parts.append(payload[: room // 8 * 8])
         payload, room = payload[room // 8 * 8 :], later
     parts.append(payload)
-    return parts if len(parts) <= FRAGMENTS_AT_MOST else None
+    last_at = (0 if piece is None else piece.offset) + sum(map(len, parts[:-1]))
+    return parts if len(parts) <= FRAGMENTS_AT_MOST and last_at <= OFFSET_AT_MOST else None
 
 
 def fragments_4(
@@ -237,7 +244,7 @@ def fragments_4(
     """RFC 791 §3.2. head: without options; its flags are kept. piece: of its datagram that the payload is."""
     parts: list[bytes] | None = [payload]
     if mtu and 20 + len(options) + len(payload) > mtu:
-        parts = divided(payload, mtu - 20 - len(options), mtu - 20 - len(later_options))
+        parts = divided(payload, mtu - 20 - len(options), mtu - 20 - len(later_options), piece)
     if parts is None:
         return None
     packets, offset = [], 0 if piece is None else piece.offset
@@ -271,7 +278,7 @@ def fragments_6(
     fits = not mtu or before + (0 if piece is None else 8) + len(payload) <= mtu
     if fits and piece is None:
         return [_packet_6(head, *chained(kept, protocol, payload))]
-    parts = [payload] if fits else divided(payload, mtu - before - 8, mtu - before - 8)
+    parts = [payload] if fits else divided(payload, mtu - before - 8, mtu - before - 8, piece)
     if parts is None or (not fits and len(parts[0]) < first_at_least):
         return None
     packets, offset = [], 0 if piece is None else piece.offset

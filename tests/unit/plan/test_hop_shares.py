@@ -6,6 +6,7 @@ from collections import Counter
 from hashlib import blake2b
 from math import log, sqrt
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,3 +144,25 @@ def test_tags_are_an_option_of_the_target() -> None:
 
 def test_who_is_alone_goes_by_exporter_and_has_his_share_to_himself() -> None:
     assert sharing_of(collector(1), ()).with_hops([[hop(0)]]) == [(0, 0)]
+
+
+@pytest.mark.parametrize(("ways", "other_ways"), [(2, 3), (3, 2), (1, 4), (2, 4)])
+def test_turns_are_whole_rounds_in_both_families(ways: int, other_ways: int) -> None:
+    """A collector with addresses of both families, by so many next hops to each: none of them has more turns."""
+    named = Collector("name.example.net", 514, None, "name")
+    group = Group("farm", "round-robin", (named, collector(2)))
+    near, far = Address(4, 0xC0000209), Address(6, 9)
+    hops = [hop(number, address=near) for number in range(ways)]
+    hops += [hop(number, address=far) for number in range(ways, ways + other_ways)]
+    rule = Rule(None, ((514, 514),), (group,), "A", 1)
+    routes = {named: Route(0, tuple(hops)), collector(2): Route(1, (hop(9),))}
+    space = RuleSpace(RuleSet("some.rules", (rule,)))
+    targets = Targets(Blueprint(space=space, routes=routes, ports=(PlanPort(),)))
+    targets.rule(space.outcomes[0], [0])
+    its = [target for target in targets.members if targets.entries[target][-1] == 0]
+    assert len(its) * 2 == len(targets.members)
+    others = targets.others()
+    for numbers, n in ((its, ways), ([others[target] for target in its], other_ways)):
+        turns = Counter(targets.entries[target][4] for target in numbers)
+        assert len(turns) == n
+        assert len(set(turns.values())) == 1
