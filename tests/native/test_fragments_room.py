@@ -1,5 +1,6 @@
 """Where all leaves by one port, the core stops reading until there is room for all that one frame gives rise to: the
-parts that it is cut into, whichever headers they have, and the fragments that have waited for it.
+parts that it is cut into, whichever headers they have, and the fragments that have waited for it. What finds no room,
+or waits in vain, is counted.
 """
 
 from __future__ import annotations
@@ -159,3 +160,15 @@ def test_a_later_fragment_waits_for_room_for_all_its_copies() -> None:
         assert drained(its) == 20 + 2 * 6
         assert its.core.frames().forwarded == 12
         assert balances(its.core, 2)
+
+
+def test_what_waits_for_its_first_one_is_lost_when_a_worker_ends() -> None:
+    later = split(datagram(4, EXPORTER, OWN, PORTS, bytes(600)), 14, [1], ident=7)[1]
+    with rig("192.0.2.1", mtu=128) as its:
+        assert its.core.arrive(0, later)
+        its.worker.step()
+        assert its.core.frames().pending == 1 and balances(its.core, 1)
+        its.worker.stop()
+        its.worker.run()  # which ends before its first round
+        assert its.core.frames().pending == 0 and balances(its.core, 1)
+        assert its.core.frames().drops["fragment_lost"] == 1
