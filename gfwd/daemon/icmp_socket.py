@@ -4,6 +4,7 @@ Takes root, or CAP_NET_RAW.
 """
 
 import socket
+import struct
 from contextlib import suppress
 from typing import Final
 
@@ -29,9 +30,12 @@ def send(packet: Packet, interface: int) -> None:
         if not packet.source.is_link_local:
             with suppress(OSError):  # who may not ask for that may still have one that is the host's
                 its.setsockopt(socket.IPPROTO_IPV6, _ANY_SOURCE[system.NAME], 1)
-        its.bind(_place(packet.source, interface))
-        its.sendto(packet.payload, _place(packet.destination, interface))  # the kernel makes the checksum (RFC 3542)
+        # Not by bind(2): FreeBSD lets no raw socket have an address that is not the host's, whatever was set.
+        source = struct.pack("16sI", packet.source.value.to_bytes(16), _zone(packet.source, interface))
+        beside = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)]  # struct in6_pktinfo (RFC 3542 §6.1)
+        place = (str(packet.destination), 0, 0, _zone(packet.destination, interface))
+        its.sendmsg([packet.payload], beside, 0, place)  # the kernel makes the checksum (RFC 3542 §3.1)
 
 
-def _place(address: Address, interface: int) -> tuple[str, int, int, int]:
-    return (str(address), 0, 0, interface if address.is_link_local else 0)
+def _zone(address: Address, interface: int) -> int:
+    return interface if address.is_link_local else 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from gfwd.rules.model import Address
 from tests import frames
+from tests.freebsd.running import COMMAND, Running
 from tests.freebsd.wire import Cable, Peer, sh
 
 pytestmark = [
@@ -33,7 +32,6 @@ RULES = "* 2055 10.78.2.9 A\n"
 # As many as a ring holds: on FreeBSD 13.2 netmap's emulation, and an epair has nothing else, never gets back what it
 # had sent (reviews D38065, D44371).
 DATAGRAMS = 1_000
-COMMAND = (sys.executable, "-m", "gfwd")
 
 
 class Run:
@@ -49,42 +47,23 @@ class Run:
         stack.callback(self.exporter.close)
         self.collector = Peer(self.out.far, bytes.fromhex("020000000c01"), COLLECTOR)
         stack.callback(self.collector.close)
-        self._stack, self._log = stack, folder / "log"
+        self._stack, self._folder = stack, folder
         self._rules = folder / "rules"
         self._rules.write_text(RULES, "ascii")
-        self._report = folder / "report"
 
     def start(self, host: str) -> None:
         """host: "*", or nothing."""
         ports = ("--in", f"netmap:{self.into.name}{host}", "--out", f"netmap:{self.out.name}{host}")
-        with self._log.open("wb") as log, self._report.open("wb") as report:
-            self._process = subprocess.Popen(
-                [*COMMAND, "run", "--json", "--rules", str(self._rules), *ports], stdout=report, stderr=log
-            )
-        self._stack.callback(self._end)
-        self.wait_for("forwarding from")
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._running = Running(self._stack, self._folder, "--rules", str(self._rules), *ports)
 
     def wait_for(self, text: str) -> None:
-        end = time.monotonic() + 20
-        while text not in self.said():
-            assert self._process.poll() is None and time.monotonic() < end, self.said()
-            time.sleep(0.05)
-
-    def said(self) -> str:
-        return self._log.read_text("utf-8")
+        self._running.wait_for(text)
 
     def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        self._running.signal(number)
 
     def stop(self, status: int = 0) -> dict[str, Any]:
-        self.signal(signal.SIGINT)
-        assert self._process.wait(20) == status, self.said()
-        report: dict[str, Any] = json.loads(self._report.read_text("utf-8").splitlines()[-1])
-        return report
+        return self._running.stop(status)
 
     def datagram(self, number: int, mac: bytes) -> bytes:
         payload = number.to_bytes(4) + bytes(100)
