@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gfwd.config.endpoint import Endpoint
 from gfwd.config.model import Config, DnsSetting, IcmpSetting, Listeners, LogSetting, NameServer, Sizes
 from gfwd.config.port_name import PortName
+from gfwd.rules.fields import unreachable
 from gfwd.rules.listen import named_ports
 from gfwd.rules.model import (
     ADDRESS_BITS,
@@ -21,6 +22,7 @@ from gfwd.rules.model import (
     Check,
     Collector,
     Exporters,
+    Family,
     Group,
     Options,
     Ports,
@@ -35,7 +37,7 @@ from gfwd.rules.model import (
 
 WORDS = st.text(string.ascii_lowercase, min_size=2, max_size=6)
 PORT = st.integers(1, LAST_PORT)
-MACS = st.binary(min_size=6, max_size=6).filter(lambda octets: not octets[0] & 1)
+MACS = st.binary(min_size=6, max_size=6).filter(lambda octets: any(octets) and not octets[0] & 1)
 PORT_NAMES = st.one_of(
     WORDS.map(lambda name: PortName("xdp", name)),
     st.builds(lambda name, host: PortName("netmap", f"netmap:{name}", host), WORDS, st.booleans()),
@@ -54,6 +56,12 @@ def addresses(draw: st.DrawFn, of_collector: bool = False) -> Address:
         first = 0x0A000000 if family == 4 else 0x20010DB8 << 96
         return Address(family, first + draw(st.integers(0, 0xFFFFFF)))
     return Address(family, draw(st.integers(0, (1 << ADDRESS_BITS[family]) - 1)))
+
+
+def hosts_addresses(*families: Family) -> st.SearchStrategy[Address]:
+    """Of single hosts."""
+    wanted = families or FAMILIES
+    return addresses().filter(lambda address: address.family in wanted and unreachable(address) is None)
 
 
 @st.composite
@@ -230,10 +238,10 @@ def configurations(draw: st.DrawFn) -> Config:
         outputs=outputs,
         own=draw(st.none() | st.lists(prefixes(), min_size=1, max_size=3, unique=True).map(tuple)),
         listen=draw(port_sets() if not named_ports(ruleset) else st.none() | port_sets()),
-        macs=draw(st.dictionaries(addresses(), MACS)),
-        gateways=draw(st.dictionaries(prefixes(), addresses(), max_size=3)),
+        macs=draw(st.dictionaries(hosts_addresses(), MACS)),
+        gateways=draw(st.dictionaries(prefixes(), hosts_addresses(), max_size=3)),
         vlans=draw(st.dictionaries(st.sampled_from(outputs), VLANS)),
-        rarp=draw(st.dictionaries(MACS, st.builds(Address, st.just(4), st.integers(0, 0xFFFFFFFF)), max_size=2)),
+        rarp=draw(st.dictionaries(MACS, hosts_addresses(4), max_size=2)),
         icmp=draw(
             st.builds(IcmpSetting, echo=st.integers(0, 10_000), port_unreachable=st.booleans(), too_big=st.booleans())
         ),
