@@ -49,7 +49,8 @@ class NameServer(AbstractContextManager["NameServer"]):
 
     zone, aliases, ttl: what it knows. mode: what it does: answer, silence, servfail, refused, wrong_id, wrong_question,
     wrong_source, garbage, truncated (by UDP; by TCP it answers), cut (the last bytes are missing), ad (it has
-    validated). other: an address of the same host, from which wrong_source answers.
+    validated), doubled (A 2,000 times, AAAA never). unsaid: kinds of records that it says nothing of by TCP.
+    whole: those that are not cut off by UDP. other: an address of the same host, from which wrong_source answers.
     """
 
     def __init__(self, address: str, port: int = 53, *, at: Namespace | None = None, other: str = "") -> None:
@@ -62,6 +63,8 @@ class NameServer(AbstractContextManager["NameServer"]):
         self.aliases: dict[str, str] = {}
         self.ttl = 1
         self.mode = "answer"
+        self.unsaid: set[str] = set()
+        self.whole: set[str] = set()
         self.asked = Counter[str]()
         self._udp, self._tcp = new(socket.SOCK_DGRAM), new(socket.SOCK_STREAM)
         self._udp.bind((address, port))
@@ -115,7 +118,8 @@ class NameServer(AbstractContextManager["NameServer"]):
         question = dns.message.from_wire(data)
         self.asked[question.question[0].name.to_text(omit_final_dot=True)] += 1
         answer = answer_to(question, dict(self.zone), self.ttl, dict(self.aliases))
-        if self.mode == "silence":
+        kind = dns.rdatatype.to_text(question.question[0].rdtype)
+        if self.mode == "silence" or (is_whole and kind in self.unsaid):
             return []
         if self.mode == "servfail":
             answer = dns.message.make_response(question)
@@ -130,10 +134,12 @@ class NameServer(AbstractContextManager["NameServer"]):
             answer.question[0] = dns.rrset.from_text("other.example.net.", 0, "IN", answer.question[0].rdtype)
         elif self.mode == "garbage":
             return [b"\xff" * 40, b"", data[:5], data]
-        elif self.mode == "truncated" and not is_whole:
+        elif self.mode == "truncated" and not is_whole and kind not in self.whole:
             answer.answer.clear()
             answer.flags |= dns.flags.TC
         elif self.mode == "ad":
             answer.flags |= dns.flags.AD
         wire = answer.to_wire()
+        if self.mode == "doubled":
+            return [wire] * 2_000 if kind == "A" else []
         return [wire[:-3] if self.mode == "cut" else wire]

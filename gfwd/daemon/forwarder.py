@@ -27,7 +27,7 @@ from gfwd.daemon.punts import Punts
 from gfwd.daemon.report import HealthReport, HopReport, NeighbourReport, Report, WayReport, port_report
 from gfwd.daemon.surroundings import Surroundings
 from gfwd.daemon.tagged_wires import TaggedWires
-from gfwd.daemon.ways import Goal, NextHop, Ways, no_way_by, place_text, tags_of
+from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of, no_way_by, place_text, tags_of
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import AddressesChanged, Kernel, RoutesChanged
 from gfwd.l2.routes import gateway_for
@@ -115,7 +115,7 @@ class Forwarder:
         if addresses == setting.addresses:
             self._move = None
         elif self._move is None or self._move.setting.addresses != addresses:
-            self._move = Move(replace(setting, addresses=addresses), now)
+            self._move = Move(replace(setting, addresses=addresses), now, self._move)
             self._follow_move(now)
 
     def addresses(self) -> Mapping[Collector, tuple[Address, ...]]:
@@ -129,10 +129,18 @@ class Forwarder:
         move.begin(now)
         course, setting = self._now(), move.setting
         destinations = setting.destinations()
-        found = self._find(setting, destinations)
+        # The others' ways are followed anyhow, and a thousand take a second, each time that neighbours are looked at.
+        known = {goal: course.found[goal] for goal in destinations if goal in course.found}
+        new = [goal for goal in destinations if goal not in known]
+        ways = known | self._find(setting, new)
+        found = {goal: ways[goal] for goal in destinations}
         askers = self._surroundings.askers(setting.own)
         self._want_neighbours(replace(course, found={**course.found, **found}, askers=askers))
-        asked = {hop.neighbour for hops in found.values() for hop in hops} - self._ways.fixed(setting.macs)
+        # Of who stays where it is, a neighbour that is silent holds up nothing.
+        before = course.setting.addresses
+        moved = [(one, its) for one, its in setting.addresses.items() if its != before.get(one)]
+        goals = {goal_of(one, address) for one, its in moved for address in its}
+        asked = {hop.neighbour for goal in goals for hop in found[goal]} - self._ways.fixed(setting.macs)
         if move.waits(now, [self._state_of(slot) for slot in asked]):
             return
         left_out = self._left_out(found)

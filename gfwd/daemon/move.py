@@ -7,16 +7,21 @@ from gfwd.native.core import NeighbourState
 
 LONGEST_S = 3.0
 """So long new neighbours have to answer; slots that nothing leads to yet are kept for longer."""
+_LONGEST_IN_ALL_S = 4.0
 _AGAIN_S = 1.0
 _LOOK_S = 0.05
 
 
 class Move:
-    """setting: with the new addresses. `now` is the same clock everywhere, in seconds."""
+    """setting: with the new addresses. instead_of: a move that this one takes the place of; None: there was none. `now`
+    is the same clock everywhere, in seconds.
+    """
 
-    def __init__(self, setting: Setting, now: float) -> None:
+    def __init__(self, setting: Setting, now: float, instead_of: "Move | None" = None) -> None:
         self.setting = setting
-        self._until = now + LONGEST_S
+        self._since: float = now if instead_of is None else instead_of._since
+        # Names that go on moving must not hold up each other, nor slots that nothing leads to yet be given back.
+        self._until = min(now + LONGEST_S, self._since + _LONGEST_IN_ALL_S)
         self._next = now
 
     def deadline(self) -> float:

@@ -130,7 +130,8 @@ def _follow(message: dns.message.Message, question: Question) -> Reply:
     if message.rcode() == dns.rcode.NXDOMAIN:
         return Reply(Kind.NO_NAME, ttl=ttl)
     # A server that has followed the chain says by an SOA record that there is nothing at its end (RFC 2308 §2.2).
-    if at != start and ttl is None:
+    # The root has no address, and cannot be asked for as other names are.
+    if at not in (start, dns.name.root) and ttl is None:
         return Reply(Kind.NO_ADDRESS, ttl=min(ttls), alias=at.to_text(omit_final_dot=True))
     return Reply(Kind.NO_ADDRESS, ttl=ttl)
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gfwd.daemon.names import exchange
+from gfwd.daemon.names.names import first_look
 from gfwd.daemon.names.resolver import look_up
 from gfwd.daemon.names.sources import Asking
 from gfwd.dns.name import Answer, Bad, Good
-from gfwd.dns.servers import Server
+from gfwd.dns.servers import Server, read_resolv_conf
 from gfwd.rules.model import Address
 from tests.name_server import NameServer
 from tests.net.network import Host, ipv4
@@ -212,6 +215,60 @@ def test_the_next_server_is_asked(host, server, mode, why):
         how = asking((LO, 53), ("127.0.0.3", 53), timeout=0.3)
         assert texts(found(host, "flow.example.net", how)) == ["10.2.2.40", "2001:db8::40"]
         assert server.asked["flow.example.net"] and good.asked["flow.example.net"]
+
+
+@pytest.mark.parametrize("whole", [set(), {"AAAA"}])
+def test_one_family_that_is_cut_off_does_not_take_the_other_with_it(host, server, whole):
+    """By TCP, the server says nothing of it."""
+    server.mode, server.unsaid, server.whole = "truncated", {"A"}, whole
+    answer = found(host, "flow.example.net", asking((LO, 53), timeout=0.3, attempts=1))
+    assert texts(answer) == ["2001:db8::40"]
+    assert len(whys(answer)) == 1 and "no answer in 0.3 s" in whys(answer).pop()
+
+
+def test_the_same_answer_again_and_again(host, server):
+    """Whoever sends them does not answer the other question by it, and has not all of the time."""
+    server.mode = "doubled"
+    began = time.monotonic()
+    answer = found(host, "flow.example.net", asking((LO, 53), timeout=60.0, attempts=1))
+    assert texts(answer) == ["10.2.2.40"] and time.monotonic() - began < 30
+
+
+def test_a_flood_of_what_is_no_answer_is_always_called_the_same(host):
+    """Or it would be said anew each time."""
+    with host.inside():
+        its = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    its.bind((LO, 53))
+    with its, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(found, host, "flow.example.net", asking((LO, 53), timeout=20.0, attempts=1))
+        _, who = its.recvfrom(4096)
+        while not answer.done():
+            with suppress(OSError):
+                its.sendto(b"?", who)
+    assert whys(answer.result()) == {"no answer in 20 s, but more than 1,000 datagrams that are none (127.0.0.1)"}
+
+
+@pytest.mark.parametrize("zone", ["²", "a\0b", "nobody", "99999999999999"])
+def test_a_server_behind_an_interface_that_cannot_be(host, server, zone):
+    """The others are asked all the same."""
+    conf = read_resolv_conf(f"nameserver fe80::1%{zone}\nnameserver {LO}\n")
+    assert len(conf.servers) == 2
+    answer = found(host, "flow.example.net", Asking(servers=conf.servers))
+    assert texts(answer) == ["10.2.2.40", "2001:db8::40"]
+
+
+def test_the_first_look_with_many_open_files(host, server):
+    """As gfwd has with many queues, and may have (run.py): select(2) knows 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    try:
+        with ExitStack() as stack, host.inside():
+            while stack.enter_context(open("/dev/null", "rb")).fileno() < 1_100:
+                pass
+            answers = first_look(["flow.example.net"], asking((LO, 53)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert texts(answers["flow.example.net"]) == ["10.2.2.40", "2001:db8::40"]
 
 
 def test_nobody_listens(host):

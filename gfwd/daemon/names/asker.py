@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, suppress
 from queue import Empty, SimpleQueue
 
@@ -40,6 +40,10 @@ class Asker(AbstractContextManager["Asker"]):
         """Begin a lookup, as soon as there is a thread for it."""
         self._waiting.append((asked, asking))
         self._begin()
+
+    def follow(self, asking: Asking, wanted: Container[Name]) -> None:
+        """Lookups that wait for a thread are made like this, too; those of names that nobody wants any more are not."""
+        self._waiting = deque((asked, asking) for asked, _ in self._waiting if asked[0] in wanted)
 
     def taken(self) -> Iterator[tuple[Asked, Answer]]:
         """What has ended since the last call."""

@@ -9,7 +9,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +25,7 @@ _DATAGRAM_MOST: Final = 65_535
 _STRAYS_MOST: Final = 1_000  # then whoever sends them has had all the time that the server has
 
 Replies = dict[Question, Reply]
+_Exchange = Callable[[Server, Sequence[Question], Asking], Replies]
 
 
 class NoAnswer(Exception):
@@ -33,12 +34,23 @@ class NoAnswer(Exception):
 
 def ask(server: Server, questions: Sequence[Question], asking: Asking) -> Replies:
     """The answers to these, or to some of them. Raises NoAnswer where there is none at all."""
+    if asking.tls is not None:
+        return _tried(_by_stream, server, questions, asking)
+    found = _tried(_by_udp, server, questions, asking)
+    cut = [question for question, reply in found.items() if reply.kind is Kind.TRUNCATED]
+    if not cut:
+        return found
     try:
-        if asking.tls is not None:
-            return _by_stream(server, questions, asking)
-        found = _by_udp(server, questions, asking)
-        cut = [question for question, reply in found.items() if reply.kind is Kind.TRUNCATED]
-        return {**found, **_by_stream(server, cut, asking)} if cut else found
+        whole = _tried(_by_stream, server, cut, asking)
+    except NoAnswer as error:  # what came whole by UDP holds all the same
+        whole = {question: Reply(Kind.FAILED, why=f"cut off, and by TCP: {error}") for question in cut}
+    return {question: reply for question, reply in found.items() if question not in cut} | whole
+
+
+def _tried(how: _Exchange, server: Server, questions: Sequence[Question], asking: Asking) -> Replies:
+    """Raises NoAnswer, and nothing else."""
+    try:
+        return how(server, questions, asking)
     except TimeoutError as error:
         raise NoAnswer(f"no answer in {asking.timeout:g} s") from error
     except OSError as error:
@@ -73,9 +85,12 @@ def _by_udp(server: Server, questions: Sequence[Question], asking: Asking) -> Re
                 if found:
                     break
                 raise
-            strays += not _take(data, questions, found)
+            before = len(found)
+            _take(data, questions, found)
+            strays += len(found) == before  # the same answer once more, too
     if not found:
-        beside = f", but {strays:,} datagrams that are none" if strays else ""
+        number = f"more than {_STRAYS_MOST:,}" if strays > _STRAYS_MOST else f"{strays:,}"
+        beside = f", but {number} datagrams that are none" if strays else ""
         raise NoAnswer(f"no answer in {asking.timeout:g} s{beside}")
     return found
 
@@ -99,15 +114,20 @@ def _by_stream(server: Server, questions: Sequence[Question], asking: Asking) ->
     with _socket(server, socket.SOCK_STREAM) as plain:
         plain.settimeout(asking.timeout)
         plain.connect(_point(server))
+        plain.settimeout(_left(end))
         its = plain if asking.tls is None else _secured(plain, asking.tls)
         with its:
             for question in questions:
                 data = question_bytes(question, wants_ad=asking.needs_ad)
+                its.settimeout(_left(end))
                 its.sendall(struct.pack(">H", len(data)) + data)
-            for _ in questions:
-                data = _message(its, end)
-                if not _take(data, questions, found):
-                    raise NoAnswer("an answer that is none to the question")
+            try:
+                for _ in questions:
+                    if not _take(_message(its, end), questions, found):
+                        raise NoAnswer("an answer that is none to the question")
+            except (NoAnswer, OSError):
+                if not found:
+                    raise
     return {question: _whole(reply) for question, reply in found.items()}
 
 
@@ -125,15 +145,20 @@ def _message(its: socket.socket, end: float) -> bytes:
 def _bytes(its: socket.socket, number: int, end: float) -> bytes:
     found = b""
     while len(found) < number:
-        left = end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        its.settimeout(left)
+        its.settimeout(_left(end))
         data = its.recv(number - len(found))
         if not data:
             raise NoAnswer("the connection ended without an answer")
         found += data
     return found
+
+
+def _left(end: float) -> float:
+    """Seconds. Raises TimeoutError where none are."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def _secured(plain: socket.socket, name: str) -> socket.socket:
@@ -160,10 +185,13 @@ def _socket(server: Server, kind: socket.SocketKind) -> socket.socket:
 
 
 def _point(server: Server) -> Any:
-    """As sockets take it. Raises OSError where there is no such interface."""
+    """As sockets take it. Raises OSError, NoAnswer where there is no such interface."""
     if server.address.family == 4:
         return str(server.address), server.port
     zone = 0
     if server.zone:
-        zone = int(server.zone) if server.zone.isdigit() else socket.if_nametoindex(server.zone)
+        try:
+            zone = int(server.zone) if server.zone.isdigit() else socket.if_nametoindex(server.zone)
+        except ValueError as error:  # digits of another script, or what no interface can be called
+            raise NoAnswer("no interface with this name") from error
     return str(server.address), server.port, 0, zone

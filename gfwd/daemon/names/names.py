@@ -5,11 +5,12 @@ A change of the configuration is prepared, and taken when the plan with it is pu
 
 import math
 import random as system_random
-import select
+import selectors
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from gfwd.config.model import Config, DnsSetting
 from gfwd.daemon.log import events
@@ -20,7 +21,7 @@ from gfwd.daemon.names.sources import Asking
 from gfwd.daemon.names.usable import judged, own_addresses
 from gfwd.daemon.report import NameReport
 from gfwd.daemon.watch import Watch
-from gfwd.dns.choice import preferred, resolve_of
+from gfwd.dns.choice import ADDRESSES_MOST, preferred, resolve_of
 from gfwd.dns.name import Answer, Name
 from gfwd.dns.records import State, Terms
 from gfwd.errors import UsageError
@@ -39,11 +40,12 @@ def first_look(hosts: Iterable[str], asking: Asking) -> dict[str, Answer]:
     waiting = {Name(host, Terms(), 0.0, lambda: 0.0) for host in hosts}
     found: dict[str, Answer] = {}
     end = time.monotonic() + FIRST_LOOK_S
-    with Asker() as asker:
+    with Asker() as asker, selectors.DefaultSelector() as selector:
+        selector.register(asker, selectors.EVENT_READ)
         for name in waiting:
             asker.ask((name, 1), asking)
         while len(found) < len(waiting) and (left := end - time.monotonic()) > 0:
-            select.select([asker], [], [], left)
+            selector.select(left)
             found |= {name.host: answer for (name, _), answer in asker.taken()}
     return found
 
@@ -134,6 +136,7 @@ class Names(AbstractContextManager["Names"]):
             name.follow(terms)
             if host in before.names:
                 name.ask_soon(now)  # who reloads wants to have names looked up
+        self._asker.follow(held.asking, set(held.names.values()))
         for said in (self._states, self._troubles, self._refused, self._in_force):
             for host in said.keys() - held.names.keys():
                 said.pop(host)
@@ -157,16 +160,20 @@ class Names(AbstractContextManager["Names"]):
     def advance(self, now: float) -> bool:
         """Take what has come of lookups, and make those that are due. Returns whether addresses() may be others."""
         has_changed = False
+        answered = set[Name]()
         for (name, number), answer in self._asker.taken():
             if self._held.names.get(name.host) is name:  # else nobody wants it any more
+                answered.add(name)
                 usable = judged(answer, self._held.own)
                 self._tell_of_refused(name, usable.refused)
                 name.answered(number, usable.answer, now)
                 self._tell_of_trouble(name, now)
-                has_changed = True
+        has_changed |= bool(answered)
         if self._held.names and self._watch.has_changed(now):
             self._load(now)
         for name in self._held.names.values():
+            if name.deadline() > now and name not in answered:
+                continue  # of a thousand, a few have something to do
             before = name.addresses
             due = name.advance(now)
             if due is not None:
@@ -182,6 +189,7 @@ class Names(AbstractContextManager["Names"]):
         if asking == before:
             return
         self._held = replace(self._held, asking=asking)
+        self._asker.follow(asking, set(self._held.names.values()))
         for name in self._held.names.values():
             name.ask_soon(now)
         if asking.servers != before.servers:
@@ -242,11 +250,13 @@ class Names(AbstractContextManager["Names"]):
 
     def _tell_of_refused(self, name: Name, refused: Mapping[Address, str]) -> None:
         before = self._refused.get(name.host, ())
-        for address, why in refused.items():
+        # Whoever has the zone may name thousands, and others each time.
+        first = dict(islice(sorted(refused.items()), ADDRESSES_MOST))
+        for address, why in first.items():
             if address not in before:
                 text = f"name {name.host}: warning: {address} is not used: {why}"
                 self._say(events.NAME_REFUSED(text, name=name.host, address=str(address)))
-        self._refused[name.host] = tuple(refused)
+        self._refused[name.host] = tuple(first)
 
     def report(self, now: float) -> tuple[NameReport, ...]:
         """How all of them stand, by name."""

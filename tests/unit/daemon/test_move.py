@@ -37,6 +37,18 @@ def test_it_waits_for_a_while():
     assert now == 10 + LONGEST_S and looks > 10
 
 
+def test_names_that_go_on_moving_hold_up_nobody_for_long():
+    """Each time others have moved, the move begins anew; slots that nothing leads to yet are kept for 5 s."""
+    move, now = Move(SETTING, 10), 10.0
+    while now < 20:
+        move.begin(now)
+        if not move.waits(now, [PENDING]):
+            break
+        now += 0.5
+        move = Move(SETTING, now, move)
+    assert 10 + LONGEST_S <= now < 15
+
+
 def test_what_fails_is_tried_again_and_not_at_once():
     move = Move(SETTING, 10)
     move.begin(10)  # and then something fails

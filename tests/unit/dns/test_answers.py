@@ -70,6 +70,15 @@ def test_a_chain_that_the_server_does_not_follow():
     assert (reply.kind, reply.alias, reply.ttl) == (Kind.NO_ADDRESS, "one.example.net", 300)
 
 
+def test_an_alias_of_the_root_has_no_address():
+    """As some say it who want to say that there is nothing; as a name it could not be asked for."""
+    answer = message()
+    answer.answer.clear()
+    answer.answer.append(dns.rrset.from_text(f"{ASK.name}.", 60, "IN", "CNAME", "."))
+    reply = said(answer)
+    assert (reply.kind, reply.alias, reply.addresses) == (Kind.NO_ADDRESS, None, ())
+
+
 def test_nothing_there():
     empty = Question("six.example.net", 4, 1)
     answer = answer_to(dns.message.from_wire(question_bytes(empty)), {"six.example.net": ["2001:db8::1"]}, 60)
