@@ -49,7 +49,7 @@ class NameServer(AbstractContextManager["NameServer"]):
 
     zone, aliases, ttl: what it knows. mode: what it does: answer, silence, servfail, refused, wrong_id, wrong_question,
     wrong_source, garbage, truncated (by UDP; by TCP it answers), cut (the last bytes are missing), ad (it has
-    validated), doubled (A 2,000 times, AAAA never). unsaid: kinds of records that it says nothing of by TCP.
+    validated). unsaid: kinds of records that it says nothing of by TCP.
     whole: those that are not cut off by UDP. other: an address of the same host, from which wrong_source answers.
     """
 
@@ -140,6 +140,4 @@ class NameServer(AbstractContextManager["NameServer"]):
         elif self.mode == "ad":
             answer.flags |= dns.flags.AD
         wire = answer.to_wire()
-        if self.mode == "doubled":
-            return [wire] * 2_000 if kind == "A" else []
         return [wire[:-3] if self.mode == "cut" else wire]

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import dns.message
 import pytest
 
 from gfwd.daemon.names import exchange
@@ -23,7 +24,7 @@ from gfwd.daemon.names.sources import Asking
 from gfwd.dns.name import Answer, Bad, Good
 from gfwd.dns.servers import Server, read_resolv_conf
 from gfwd.rules.model import Address
-from tests.name_server import NameServer
+from tests.name_server import NameServer, answer_to
 from tests.net.network import Host, ipv4
 
 HOSTS = {"flow.example.net": ("10.2.2.40", "2001:db8::40"), "four.example.net": ("10.2.2.44",)}
@@ -226,12 +227,20 @@ def test_one_family_that_is_cut_off_does_not_take_the_other_with_it(host, server
     assert len(whys(answer)) == 1 and "no answer in 0.3 s" in whys(answer).pop()
 
 
-def test_the_same_answer_again_and_again(host, server):
+def test_the_same_answer_again_and_again(host):
     """Whoever sends them does not answer the other question by it, and has not all of the time."""
-    server.mode = "doubled"
-    began = time.monotonic()
-    answer = found(host, "flow.example.net", asking((LO, 53), timeout=60.0, attempts=1))
-    assert texts(answer) == ["10.2.2.40"] and time.monotonic() - began < 30
+    with host.inside():
+        its = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    its.bind((LO, 53))
+    with its, ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        answer = pool.submit(found, host, "flow.example.net", asking((LO, 53), timeout=60.0, attempts=1))
+        data, who = its.recvfrom(4096)  # IPv4 is asked for first
+        same = answer_to(dns.message.from_wire(data), {"flow.example.net": ["10.2.2.40"]}, 300).to_wire()
+        while not answer.done():
+            with suppress(OSError):
+                its.sendto(same, who)
+    assert texts(answer.result()) == ["10.2.2.40"] and time.monotonic() - began < 50
 
 
 def test_a_flood_of_what_is_no_answer_is_always_called_the_same(host):
