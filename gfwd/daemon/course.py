@@ -85,6 +85,10 @@ class Course:
             for hop in in_use(self.found.get(goal_of(collector, address), ()), self.left_out)
         )
 
+    def names_of(self, goal: Goal) -> str:
+        """Of the collectors there."""
+        return ", ".join(map(str, self.destinations[goal]))
+
     def neighbours(self) -> set[int]:
         """Slots of the next hops on all ways."""
         return {hop.neighbour for hops in self.found.values() for hop in hops}

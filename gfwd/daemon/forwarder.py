@@ -9,32 +9,29 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gfwd.daemon import advice
 from gfwd.daemon.accounts import Accounts
 from gfwd.daemon.course import Course, Setting
+from gfwd.daemon.course_remarks import CourseRemarks
 from gfwd.daemon.equals import Equals, in_use
 from gfwd.daemon.health import Health, Way
 from gfwd.daemon.links import Links
-from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.move import Move
 from gfwd.daemon.neighbours import Neighbours
 from gfwd.daemon.own import addresses_on
-from gfwd.daemon.port_remarks import PortRemarks
 from gfwd.daemon.ports import Port
 from gfwd.daemon.probe.prober import Prober
 from gfwd.daemon.punts import Punts
 from gfwd.daemon.report import HealthReport, HopReport, NeighbourReport, Report, WayReport, port_report
 from gfwd.daemon.surroundings import Surroundings
 from gfwd.daemon.tagged_wires import TaggedWires
-from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of, no_way_by, place_text, tags_of
+from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of, place_text, tags_of
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import AddressesChanged, Kernel, RoutesChanged
-from gfwd.l2.routes import gateway_for
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import Address, Collector, Family, Prefix, ports_text
+from gfwd.rules.model import Address, Collector, Family
 from gfwd.rules.space import RuleSpace
 
 _ROUTES_S = 1.0  # from one look at the routes to the next, however often they change
@@ -75,7 +72,7 @@ class Forwarder:
         self._health = Health(prober, self._ways_of, self._say)
         self._equals = Equals(self._state_of, self._has_link)
         self._surroundings = Surroundings(kernel, ports, self._links, self._ways, workers[0].inject, wires)
-        self._port_remarks = PortRemarks(say)
+        self._remarks = CourseRemarks(ports, self._links, self._ways, say)
 
     # ---- the plan ----
 
@@ -192,12 +189,7 @@ class Forwarder:
                 self._apply(before)
             raise
         self._course = course
-        self._tell_of_ways({} if before is None else before.found)
-        self._tell_of_senders([] if before is None else before.without_sender())
-        self._tell_of_equals(frozenset() if before is None else before.left_out)
-        self._tell_of_ports()
-        if before is not None and before.setting.own_of and course.setting.own_of:
-            self._tell_of_own(before.setting.own)
+        self._remarks.tell(before, course)
         self._release()
 
     def _apply(self, course: Course) -> None:
@@ -263,69 +255,6 @@ class Forwarder:
             if port.host is not None:
                 found[port.host] = PlanPort(mac=link.mac, passes_to=port.number, out_only=True)
         return tuple(found[number] for number in sorted(found))
-
-    def _tell_of_ways(self, before: Mapping[Goal, tuple[Hop, ...]]) -> None:
-        """Which collectors have lost their way, or never had one, and which have found it again."""
-        for goal, hops in self._now().found.items():
-            if not hops and before.get(goal, True):
-                self._tell_of_missing(goal)
-            elif hops and before.get(goal, hops) == ():
-                names, port = self._names_of(goal), str(self._by_number[hops[0].egress])
-                address = str(goal.address)
-                self._say(
-                    events.COLLECTOR_HAS_WAY(
-                        f"collector {names}: a route leaves by {port}", collector=names, address=address, port=port
-                    )
-                )
-
-    def _tell_of_own(self, before: Sequence[Prefix]) -> None:
-        own = self._now().setting.own
-        if set(own) != set(before):
-            texts = list(map(str, own))
-            are = f"gfwd's own addresses are now {', '.join(texts)}"
-            none = "no address is left on the ports that exporters send to, so nothing is for gfwd until there is one"
-            self._say(events.OWN_CHANGED(are if own else none, own=texts))
-
-    def _tell_of_ports(self) -> None:
-        used = {hop.egress for hops in self._now().found.values() for hop in hops}
-        self._port_remarks.tell([(port, self._links.of(port)) for port in self._ports], used, self._ways)
-
-    def _tell_of_senders(self, before: Sequence[tuple[Collector, Address, int]]) -> None:
-        for collector, address, number in self._now().without_sender():
-            if (collector, address, number) not in before:
-                port = self._by_number[number]
-                self._say(
-                    events.COLLECTOR_NO_SOURCE(
-                        f'collector {collector}: warning: source = "own", and {port} has no IPv{address.family} '
-                        "address, so its copies are dropped (no_collector); mend it: give the interface one, and "
-                        "reload",
-                        collector=str(collector),
-                        port=str(port),
-                    )
-                )
-
-    def _tell_what_is_missing(self) -> None:
-        for goal, hops in self._now().found.items():
-            if not hops:
-                self._tell_of_missing(goal)
-
-    def _tell_of_missing(self, goal: Goal) -> None:
-        address = goal.address
-        out = [port for port in self._ports if port.is_out and goal.out in (None, str(port))]
-        up = [port for port in out if self._links.of(port).is_up]
-        gateway = gateway_for(address, self._now().setting.gateways)
-        mend = f"; mend it: {advice.reach(address, gateway, up[0].link.name)}" if up else ""
-        names = self._names_of(goal)
-        self._say(
-            events.COLLECTOR_NO_WAY(
-                f"collector {names}: warning: {no_way_by(out or [goal.out], gateway)}{mend}",
-                collector=names,
-                address=str(address),
-            )
-        )
-
-    def _names_of(self, goal: Goal) -> str:
-        return ", ".join(map(str, self._now().destinations[goal]))
 
     # ---- neighbours ----
 
@@ -399,19 +328,6 @@ class Forwarder:
         if left_out != course.left_out:
             self._enter(replace(course, left_out=left_out))
 
-    def _tell_of_equals(self, before: frozenset[int]) -> None:
-        left_out = self._now().left_out
-        for hop, slot in self._ways.slots.items():
-            if slot not in left_out ^ before:
-                continue
-            address, port = str(hop.address), self._place_of(hop)
-            if slot in left_out:
-                text = f"next hop {address} on {port}: what went by it goes by its equals, while there are any"
-                self._say(events.NEXT_HOP_OUT(text, neighbour=address, port=port))
-            else:
-                text = f"next hop {address} on {port}: it has again what went by it"
-                self._say(events.NEXT_HOP_BACK(text, neighbour=address, port=port))
-
     # ---- news ----
 
     def deadline(self) -> float | None:
@@ -443,7 +359,7 @@ class Forwarder:
         for news in links:
             self._links.tell(news)
             if news.came_up:
-                self._tell_what_is_missing()
+                self._remarks.tell_what_is_missing(self._now())
             if news.carries_again:
                 self._neighbours.port_came_up(news.port.number, now)
         for change in changes:
@@ -508,20 +424,6 @@ class Forwarder:
         its_mac = None if mac is None else mac.hex(":")
         return NeighbourReport(str(hop.address), self._place_of(hop), its_mac, state.name.lower())
 
-    # ---- words ----
-
     def ready(self) -> Event:
         """What is forwarded from where to where."""
-
-        def text(ports: Sequence[Port]) -> str:
-            return ", ".join(f"{port} ({port.mode}{f', {port.rx} queues' if port.rx > 1 else ''})" for port in ports)
-
-        setting = self._now().setting
-        own, listen = list(map(str, setting.own)), ports_text(setting.listen)
-        into, out = (
-            text([port for port in self._ports if port.is_in]),
-            text([port for port in self._ports if port.is_out]),
-        )
-        return events.FORWARDING(
-            f"forwarding from {into} to {out}: what is for {', '.join(own)}, port {listen}", own=own, listen=listen
-        )
+        return self._remarks.ready(self._now())
