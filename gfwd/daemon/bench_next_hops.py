@@ -17,7 +17,7 @@ from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.rules.model import Address
 
 _STEP_S = 10.0  # of the neighbours' time passes …
-_EVERY_S = 0.005  # … in so much of ours: each is confirmed some fifty times a second, and not once in thirty
+_EVERY_S = 0.005  # … in so much of ours: each is confirmed some sixty times a second, and not once in thirty
 _NETWORK = 0  # length of the prefix that all are on
 _THEIRS = bytes.fromhex("020000000002")
 
