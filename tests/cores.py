@@ -234,11 +234,14 @@ def plan_from(
     egress: Sequence[int] = (),
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
     listen: Ports = ALL_PORTS,
+    follow: Ports = (),
     tap_every: int = 0,
 ) -> bytes:
     """The plan of a rules text; see plan_of_rules."""
     ruleset = classic.parse(text, "hand.rules")
-    return plan_of_rules(ruleset, ports=ports, egress=egress, own=own, listen=listen, tap_every=tap_every)
+    return plan_of_rules(
+        ruleset, ports=ports, egress=egress, own=own, listen=listen, follow=follow, tap_every=tap_every
+    )
 
 
 def plan_of_rules(
@@ -248,6 +251,7 @@ def plan_of_rules(
     egress: Sequence[int] = (),
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
     listen: Ports = ALL_PORTS,
+    follow: Ports = (),
     tap_every: int = 0,
 ) -> bytes:
     """The plan of rules. Their collectors have slots as they are named, and each is a neighbour of its own.
@@ -266,6 +270,7 @@ def plan_of_rules(
         own=own,
         listen=listen,
         exporters=ruleset.exporters,
+        follow=follow,
         tap_every=tap_every,
     )
     return compile_plan(blueprint)

@@ -59,7 +59,7 @@ def _add_core(subparsers: Any) -> None:
         action="append",
         help="measure this case, not the usual ones: rules, collectors, exporters, frame_bytes, flood (percent of "
         "sources never seen before), each as NAME=N, and option=NAME: own, ttl, sample, limit, group, all, "
-        "exporters, translated or resolved; may be given more than once",
+        "exporters, translated, resolved or followed; may be given more than once",
     )
     parser.set_defaults(run=_run_core)
 

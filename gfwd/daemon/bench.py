@@ -16,17 +16,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfwd.daemon import callgrind
 from gfwd.daemon.bench_next_hops import AskedNextHops
-from gfwd.daemon.workload import BUFFER_BYTES, Case, frames, rules_text, ruleset
+from gfwd.daemon.workload import BUFFER_BYTES, NUMBER_AT, Case, frames, rules_text, ruleset
 from gfwd.errors import GfwdError
 from gfwd.native.core import Bench, Core, Exchanger, Limits, NeighbourState, Worker, bench_cursor
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
-from gfwd.rules.model import Address
+from gfwd.rules.model import ALL_PORTS, Address
 from gfwd.rules.space import RuleSpace
 
 _RING_SLOTS = 1_024
@@ -35,6 +36,7 @@ _IN, _OUT = 0, 1
 _MAC = bytes.fromhex("020000000001")
 _OWN = Address(4, 0x0A020201), Address(6, (0x20010DB8 << 96) + 1)
 _FIRST_NEIGHBOUR = 0x0A020202
+_PASSES_UNTIL_SURE = 34  # datagrams of each exporter, until it is known what its numbers count
 _COUNTED_ROUNDS = 100  # callgrind is slow, and exact
 
 BASE = Case()
@@ -43,11 +45,13 @@ FOUR_COLLECTORS = Case(collectors=4)
 HALF_A_FLOOD = Case(rules=100_000, flood=50)
 FLOOD = Case(rules=100_000, flood=100)
 RESOLVED = Case(option="resolved")
+FOLLOWED = Case(option="followed")
 CASES = (
     Case(rules=10),
     Case(rules=1_000),
     BASE,
     RESOLVED,
+    FOLLOWED,
     MANY_RULES,
     Case(collectors=2),
     FOUR_COLLECTORS,
@@ -105,9 +109,10 @@ def measure(case: Case, effort: Effort) -> Result:
     with _forwarder(plan, case.option) as worker:
         load_s, rss_mb = time.perf_counter() - started, _most_memory_mb()
         datagrams = frames(case)
-        run = _Runner(datagrams, case.frame_bytes, effort.rounds)
+        run = _Runner(datagrams, case.frame_bytes, effort.rounds, case.option)
+        bench = _numbered(worker) if case.option == "followed" else worker.bench
         with _exchanger() as exchanger, _exchanger(copies=True) as copier:
-            runs = [(run(worker.bench), run(exchanger.bench), run(copier.bench)) for _ in range(effort.repeats)]
+            runs = [(run(bench), run(exchanger.bench), run(copier.bench)) for _ in range(effort.repeats)]
     costs = [_cost(core) for core, _, _ in runs]
     median = statistics.median(costs)
     return Result(
@@ -163,7 +168,7 @@ def findings(results: Sequence[Result]) -> list[Finding]:
     """What can be said about these results; what needs a case that was not measured is left out."""
     of = {result.case: result for result in results}
     base, few, many = of.get(BASE), of.get(Case(rules=10)), of.get(MANY_RULES)
-    resolved = of.get(RESOLVED)
+    resolved, followed = of.get(RESOLVED), of.get(FOLLOWED)
     four, half, flood = of.get(FOUR_COLLECTORS), of.get(HALF_A_FLOOD), of.get(FLOOD)
     found = []
     if base:
@@ -179,6 +184,9 @@ def findings(results: Sequence[Result]) -> list[Finding]:
             resolved.ns_per_packet / base.ns_per_packet if asked[0] is None or asked[1] is None else asked[0] / asked[1]
         )
         found.append(Finding("a next hop that is found and confirmed, against a named one", price, "×", 1.02))
+    if base and followed:
+        price = followed.ns_per_packet - base.ns_per_packet
+        found.append(Finding("to follow sequence numbers", price, "ns", 10))
     if few and many:
         found.append(Finding("100,000 rules against 10", many.ns_per_packet / few.ns_per_packet, "×", 1.2))
     if flood:
@@ -201,17 +209,23 @@ def findings(results: Sequence[Result]) -> list[Finding]:
 
 
 class _Runner:
-    """Runs a forwarder over the same frames again and again, each time after a pass that makes the caches its own."""
+    """Runs a forwarder over the same frames again and again, each time after passes that make the caches its own."""
 
-    def __init__(self, datagrams: bytes, frame_bytes: int, rounds: int) -> None:
+    def __init__(self, datagrams: bytearray, frame_bytes: int, rounds: int, option: str) -> None:
         self._frames = datagrams, frame_bytes
         self._rounds = rounds
-        self._pass = _rounds_for(len(datagrams) // frame_bytes)
+        passes = _PASSES_UNTIL_SURE if option == "followed" else 1
+        self._pass = _rounds_for(passes * len(datagrams) // frame_bytes)
 
     def __call__(self, forwarder: Callable[..., Bench]) -> Bench:
         cursor = bench_cursor()
         forwarder(*self._frames, cursor, self._pass)
         return forwarder(*self._frames, cursor, self._rounds)
+
+
+def _numbered(worker: Worker) -> Callable[..., Bench]:
+    """Each exporter's datagrams have numbers that go on from each other."""
+    return partial(worker.bench, number_at=NUMBER_AT)
 
 
 def _rounds_for(n: int) -> int:
@@ -253,7 +267,8 @@ def _plan(text: str, option: str) -> _Plan:
         if collector.address is not None
     }
     ports = PlanPort(), PlanPort(mac=_MAC, own=_OWN)
-    data = compile_plan(Blueprint(space=space, routes=routes, ports=ports, exporters=rules.exporters))
+    follow = ALL_PORTS if option == "followed" else ()
+    data = compile_plan(Blueprint(space=space, routes=routes, ports=ports, exporters=rules.exporters, follow=follow))
     return _Plan(data, len(space.ranked), len(collectors))
 
 
@@ -298,7 +313,7 @@ def _add_ports(core: Core) -> None:
 # ---- instructions ----
 
 
-def _instructions(plan: _Plan, datagrams: bytes, case: Case) -> float | None:
+def _instructions(plan: _Plan, datagrams: bytearray, case: Case) -> float | None:
     """Instructions of the core for a packet, with warm caches.
 
     Python is a hundred times slower under callgrind, so what runs there is given the compiled plan and the frames.
@@ -320,6 +335,7 @@ def run_counted(path: str) -> int:
     with open(path, "rb") as file:
         rules, collectors, plan_bytes, frame_bytes, option = json.loads(file.readline())
         plan = _Plan(file.read(plan_bytes), rules, collectors)
-        datagrams = file.read()
+        datagrams = bytearray(file.read())
     with _forwarder(plan, option) as worker:
-        return _Runner(datagrams, frame_bytes, _COUNTED_ROUNDS)(worker.bench).packets
+        bench = _numbered(worker) if option == "followed" else worker.bench
+        return _Runner(datagrams, frame_bytes, _COUNTED_ROUNDS, option)(bench).packets

@@ -257,7 +257,7 @@ def summary(inspection: Inspection) -> Summed:
     found, streams = Summary(), Streams()
     for seen in inspection.seen():
         found.take(seen.time, seen.exporter, len(seen.datagram.payload), seen.message)
-        streams.take(seen.exporter, seen.datagram.source_port, seen.message, seen.datagram.payload)
+        streams.take(seen.exporter, seen.datagram.source_port, seen.message)
     lost: dict[str, Counter[str]] = {}
     for one in streams.findings():
         lost.setdefault(one.stream.exporter, Counter())[one.counts] += one.findings.lost
@@ -279,7 +279,7 @@ def loss(inspection: Inspection) -> Losses:
     """Looks at the sequence numbers of all that is left to see."""
     streams = Streams()
     for seen in inspection.seen():
-        streams.take(seen.exporter, seen.datagram.source_port, seen.message, seen.datagram.payload)
+        streams.take(seen.exporter, seen.datagram.source_port, seen.message)
     return Losses(streams)
 
 

@@ -30,6 +30,7 @@ _GATEWAY = 0x0A020201  # gfwd's own address
 _FIRST_COLLECTOR = 0xC6336401
 _PORTS = (514, 2_055, 4_739, 6_343, 9_995, 9_996)
 _HEADERS = 42  # Ethernet, IPv4, UDP
+_FOLLOWED_BYTES = _HEADERS + 20  # with a header of NetFlow v9
 _SEED = 2018
 _NEVER_REACHED = 1_000_000_000  # a second
 
@@ -56,7 +57,7 @@ _BOUNDS = {
     "frame_bytes": (60, BUFFER_BYTES),
     "flood": (0, 100),
 }
-OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters", "translated", "resolved")
+OPTIONS = ("none", "own", "ttl", "sample", "limit", "group", "all", "exporters", "translated", "resolved", "followed")
 """What the rules do beyond the plain; see ruleset()."""
 _LEAST_FLOOD = 10  # percent: with less, the frames between two new sources would fill the memory
 
@@ -80,7 +81,10 @@ def parse_case(text: str) -> Case:
         if name == "flood" and 0 < int(number) < _LEAST_FLOOD:
             raise ValueError(f"{part!r}: flood is 0, or a number from {_LEAST_FLOOD} to {high}")
         named[name] = int(number)
-    return Case(**named, option=option)
+    case = Case(**named, option=option)
+    if option == "followed" and case.frame_bytes < _FOLLOWED_BYTES:
+        raise ValueError(f"{text!r}: what can be followed has {_FOLLOWED_BYTES} bytes or more")
+    return case
 
 
 # ---- rules ----
@@ -132,8 +136,8 @@ def ruleset(text: str, option: str) -> RuleSet:
 
     No limit is ever reached, so that every datagram is forwarded; but of `sample`, one in two. group: each rule's
     datagrams go to one of four by their exporter. all: a second rule, with a collector of its own, applies to all.
-    translated: collectors have IPv6 addresses, and get gfwd's own source address, too. resolved: nothing beyond that;
-    the next hops are found and confirmed (bench_next_hops.py).
+    translated: collectors have IPv6 addresses, and get gfwd's own source address, too. resolved, followed: nothing
+    beyond that; the next hops are found and confirmed (bench_next_hops.py), or the sequence numbers followed.
     """
     plain = classic.parse(text, "bench")
     match option:
@@ -181,10 +185,14 @@ def _collector(number: int) -> Collector:
 # ---- frames ----
 
 
-def frames(case: Case) -> bytes:
+NUMBER_AT = _HEADERS + 12
+"""Where the sequence number of NetFlow v9 stands."""
+
+
+def frames(case: Case) -> bytearray:
     """Frames one after the other: datagrams of the known exporters in turn, or of new sources, by chance.
 
-    An exporter sends to one port; a source that is only there to flood, to any of them.
+    An exporter sends to one port, NetFlow v9; a source that is only there to flood, to any of them.
     """
     rng = random.Random(_SEED + 1)  # not the row of numbers that the rules are made from
     known = _known_sources(case, rng)
@@ -199,7 +207,7 @@ def frames(case: Case) -> bytes:
                 source = known[i % len(known)]
                 yield frame.of(source, _PORTS[source % len(_PORTS)])
 
-    return b"".join(datagrams())
+    return bytearray().join(datagrams())
 
 
 def _known_sources(case: Case, rng: random.Random) -> list[int]:
@@ -221,7 +229,8 @@ class _Frame:
         self._sum: int = sum(struct.unpack("!6H", self._start[14:] + bytes(2))) + (_GATEWAY >> 16) + (_GATEWAY & 0xFFFF)
         self._middle: bytes = struct.pack("!IH", _GATEWAY, 40_000)
         # gfwd updates the UDP checksum, and does not judge it.
-        self._end: bytes = struct.pack("!HH", udp_bytes, 0x1234) + bytes(size - _HEADERS)
+        payload = struct.pack("!H", 9).ljust(size - _HEADERS, b"\0")
+        self._end: bytes = struct.pack("!HH", udp_bytes, 0x1234) + payload
 
     def of(self, source: int, port: int) -> bytes:
         checksum = self._sum + (source >> 16) + (source & 0xFFFF)

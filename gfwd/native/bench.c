@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bytes.h"
 #include "core.h"
 
 static uint64_t
@@ -16,15 +17,37 @@ now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+/* What arrives, in turn. number_at: where each frame has a number that goes up by one each time; 0: nowhere. */
+struct source {
+	uint8_t *frames;
+	uint32_t n;
+	uint32_t frame_bytes;
+	uint32_t *cursor;
+	uint32_t number_at;
+};
+
+static void
+count_up(const struct source *s)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint8_t *number = s->frames + (size_t)i * s->frame_bytes + s->number_at;
+		put32(number, get32(number) + 1);
+	}
+}
+
 /* What the card does: writes whole frames until the ring is full. Returns how many. */
 static unsigned
-fill(struct fw_port *in, const uint8_t *frames, uint32_t n, uint32_t frame_bytes, uint32_t *cursor)
+fill(struct fw_port *in, const struct source *s)
 {
 	unsigned filled = 0;
 
-	while (port_mem_arrive(in, 0, frames + (size_t)*cursor * frame_bytes, frame_bytes, 0)) {
-		*cursor = *cursor + 1 == n ? 0 : *cursor + 1;
+	while (port_mem_arrive(in, 0, s->frames + (size_t)*s->cursor * s->frame_bytes, s->frame_bytes, 0)) {
 		filled++;
+		if (++*s->cursor == s->n) {
+			*s->cursor = 0;
+			if (s->number_at != 0)
+				count_up(s);
+		}
 	}
 	return filled;
 }
@@ -33,15 +56,15 @@ typedef unsigned (*forwarder)(void *);
 
 /* Rounds of: fill the RX ring, let the forwarder empty it, empty the TX ring. */
 static void
-measure(struct fw_port *in, struct fw_port *out, const uint8_t *frames, uint32_t n, uint32_t frame_bytes, uint32_t *cursor,
-    uint32_t rounds, forwarder forward, void *state, struct fw_bench *result)
+measure(struct fw_port *in, struct fw_port *out, const struct source *s, uint32_t rounds, forwarder forward, void *state,
+    struct fw_bench *result)
 {
 	*result = (struct fw_bench){ 0 };
-	if (n == 0)
+	if (s->n == 0)
 		return;
 	for (uint32_t i = 0; i < rounds; i++) {
 		uint64_t t0 = now_ns(), t1, t2;
-		unsigned filled = fill(in, frames, n, frame_bytes, cursor), done = 0;
+		unsigned filled = fill(in, s), done = 0;
 
 		t1 = now_ns();
 		result->fill_ns += t1 - t0;
@@ -70,14 +93,17 @@ step_worker(void *state)
 }
 
 int
-fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
-    uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result)
+fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, uint8_t *frames, uint32_t n, uint32_t frame_bytes,
+    uint32_t number_at, uint32_t *cursor, uint32_t rounds, struct fw_bench *result)
 {
 	struct fw_port *from = core_port(worker->core, in), *to = core_port(worker->core, out);
+	const struct source s = { frames, n, frame_bytes, cursor, number_at };
 
+	if (number_at != 0 && (frame_bytes < 4 || number_at > frame_bytes - 4))
+		return -1;
 	if (from == NULL || to == NULL || !port_mem_has_ring(from, 0) || !port_mem_has_ring(to, 0))
 		return -1;
-	measure(from, to, frames, n, frame_bytes, cursor, rounds, step_worker, worker, result);
+	measure(from, to, &s, rounds, step_worker, worker, result);
 	return 0;
 }
 
@@ -173,8 +199,10 @@ fw_exchanger_free(struct fw_exchanger *x)
 }
 
 void
-fw_bench_exchange(struct fw_exchanger *x, const uint8_t *frames, uint32_t n, uint32_t frame_bytes, uint32_t *cursor,
+fw_bench_exchange(struct fw_exchanger *x, uint8_t *frames, uint32_t n, uint32_t frame_bytes, uint32_t *cursor,
     uint32_t rounds, struct fw_bench *result)
 {
-	measure(x->from, x->to, frames, n, frame_bytes, cursor, rounds, step_exchanger, x, result);
+	const struct source s = { frames, n, frame_bytes, cursor, 0 };
+
+	measure(x->from, x->to, &s, rounds, step_exchanger, x, result);
 }

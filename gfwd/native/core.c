@@ -107,6 +107,7 @@ check_limits(const struct fw_limits *l, char *error)
 		{ "ring_slots", l->ring_slots, 1, 1 << 20 },
 		{ "unknown", l->unknown, 1, 1 << 20 },
 		{ "fragments", l->fragments, 1, 1 << 16 },
+		{ "streams", l->streams, 1, 1 << 20 },
 	};
 
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

@@ -38,6 +38,13 @@ BALANCES: dict[str, int] = {
     "round-robin": lib.FW_BALANCE_ROUND_ROBIN,
 }
 
+COUNTS: dict[int, str] = {
+    lib.FW_COUNTS_DATAGRAMS: "datagrams",
+    lib.FW_COUNTS_FLOWS: "flows",
+    lib.FW_COUNTS_RECORDS: "records",
+}
+"""What sequence numbers count, by C's enum fw_counts."""
+
 _MAC_BYTES = 6
 _RECORD_ROOM = 65536
 
@@ -72,6 +79,7 @@ class Limits:
     frame_bytes: longest frame that can wait, or be punted, tapped or injected. ring_slots: records in each such ring.
     unknown: sources without a rule that are told apart, per worker; the rest is added up.
     fragments: datagrams whose fragments are followed, and fragments that wait for the first one, per worker.
+    streams: whose sequence numbers are followed, per worker.
     """
 
     rules: int
@@ -83,6 +91,7 @@ class Limits:
     ring_slots: int = 1_024
     unknown: int = 1_024
     fragments: int = 1_024
+    streams: int = 16_384
 
 
 class FrameLedger(NamedTuple):
@@ -119,6 +128,10 @@ class Work(NamedTuple):
     injected: int
     inject_lost: int
     plans: int
+    numberless: int
+    unfollowed: int
+    ipfix: int
+    ipfix_lost: int
 
 
 class Count(NamedTuple):
@@ -156,10 +169,43 @@ class Unknown(NamedTuple):
     last: int
 
 
+class Findings(NamedTuple):
+    """What sequence numbers say; see struct fw_findings."""
+
+    datagrams: int
+    in_order: int
+    counted: int
+    lost: int
+    reordered: int
+    doubled: int
+    strays: int
+    restarts: int
+
+
+class Stream(NamedTuple):
+    """Datagrams of ours whose sequence numbers go on from each other; see struct fw_stream.
+
+    agent: of sFlow, for whom the exporter sends; empty: it is NetFlow. counts: one of COUNTS. first, last: ns since
+    1970. family 0 and an empty address: all that gave up their places.
+    """
+
+    family: int
+    address: bytes
+    source_port: int
+    agent: bytes
+    version: int
+    domain: int
+    counts: str
+    first: int
+    last: int
+    findings: Findings
+
+
 class Record(NamedTuple):
     """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE).
 
-    mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us.
+    mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us. lost: of IPFIX,
+    how many found no room before it, modulo 2^32.
     """
 
     time: int
@@ -168,6 +214,7 @@ class Record(NamedTuple):
     generation: int
     mtu: int
     frame: bytes
+    lost: int = 0
 
 
 class Bench(NamedTuple):
@@ -263,6 +310,7 @@ class Core(AbstractContextManager["Core"]):
                 "ring_slots": limits.ring_slots,
                 "unknown": limits.unknown,
                 "fragments": limits.fragments,
+                "streams": limits.streams,
                 "seeds": seeds or [int.from_bytes(os.urandom(8)) for _ in range(2)],
             },
         )
@@ -457,6 +505,12 @@ class Core(AbstractContextManager["Core"]):
         s = ffi.new("struct fw_unknown[]", room)
         return [_unknown(s[i]) for i in range(lib.fw_read_unknown(self._core, s, room))]
 
+    def streams(self) -> list[Stream]:
+        """What sequence numbers say, by whose they are. One that two workers saw stands there twice."""
+        room = lib.fw_read_streams(self._core, ffi.NULL, 0)
+        s = ffi.new("struct fw_stream[]", room)
+        return [_stream(s[i]) for i in range(lib.fw_read_streams(self._core, s, room))]
+
     def work(self) -> Work:
         """What the workers did besides; see struct fw_work."""
         s = ffi.new("struct fw_work *")
@@ -499,7 +553,7 @@ class Exchanger(AbstractContextManager["Exchanger"]):
     def __exit__(self, *_: object) -> None:
         lib.fw_exchanger_free(self._handle)
 
-    def bench(self, frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
+    def bench(self, frames: bytearray, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
         """Rounds of full rings; see `Worker.bench`."""
         s = ffi.new("struct fw_bench *")
         n = len(frames) // frame_bytes
@@ -549,6 +603,10 @@ class Worker:
         """The oldest tapped datagram, if any."""
         return self._take(lib.fw_tap_take)
 
+    def take_ipfix(self) -> Record | None:
+        """The oldest datagram of IPFIX whose sequence number is to be followed, if any."""
+        return self._take(lib.fw_ipfix_take)
+
     def inject(self, port: int, frame: bytes) -> bool:
         """Send a frame; False: the ring is full. Raises CoreError where it never could be sent."""
         answer = lib.fw_inject(self._handle, port, ffi.from_buffer(frame), len(frame))
@@ -556,12 +614,15 @@ class Worker:
             raise CoreError(f"port {port}: a frame of {len(frame)} bytes cannot leave there")
         return bool(answer)
 
-    def bench(self, frames: bytes, frame_bytes: int, cursor: Any, rounds: int) -> Bench:
-        """Rounds of full rings through this worker, from memory port 0 to port 1; `cursor` says which frame is next."""
+    def bench(self, frames: bytearray, frame_bytes: int, cursor: Any, rounds: int, number_at: int = 0) -> Bench:
+        """Rounds of full rings through this worker, from memory port 0 to port 1; `cursor` says which frame is next.
+
+        number_at: where frames have a number of 32 bits that goes up each time that all have come; 0: nowhere.
+        """
         s = ffi.new("struct fw_bench *")
-        n = len(frames) // frame_bytes
-        if lib.fw_bench_core(self._handle, 0, 1, ffi.from_buffer(frames), n, frame_bytes, cursor, rounds, s) != 0:
-            raise CoreError("bench: no such port, or no frames")
+        n, data = len(frames) // frame_bytes, ffi.from_buffer(frames)
+        if lib.fw_bench_core(self._handle, 0, 1, data, n, frame_bytes, number_at, cursor, rounds, s) != 0:
+            raise CoreError("bench: no such port, no frames, or no room for a number in them")
         return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
 
     def _take(self, take: Any) -> Record | None:
@@ -569,7 +630,8 @@ class Worker:
         n = take(self._handle, head, buffer, _RECORD_ROOM)
         if n < 0:
             return None
-        return Record(head.time, head.port, head.rule, head.generation, head.mtu, bytes(ffi.buffer(buffer, n)))
+        frame = bytes(ffi.buffer(buffer, n))
+        return Record(head.time, head.port, head.rule, head.generation, head.mtu, frame, head.lost)
 
 
 def bench_cursor() -> Any:
@@ -616,4 +678,19 @@ def _unknown(e: Any) -> Unknown:
         last=int(e.last),
         length=int(e.length),
         payload=bytes(e.payload[0 : min(e.length, lib.FW_UNKNOWN_PAYLOAD)]),
+    )
+
+
+def _stream(e: Any) -> Stream:
+    return Stream(
+        family=int(e.family),
+        address=bytes(e.address[0 : _ADDRESS_BYTES[e.family]]),
+        source_port=int(e.source_port),
+        agent=bytes(e.agent[0 : _ADDRESS_BYTES[e.agent_family]]),
+        version=int(e.version),
+        domain=int(e.domain),
+        counts=COUNTS[e.counts],
+        first=int(e.first),
+        last=int(e.last),
+        findings=Findings(*(int(getattr(e.findings, field)) for field in Findings._fields)),
     )

@@ -41,6 +41,12 @@ fw_tap_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint3
 }
 
 int
+fw_ipfix_take(struct fw_worker *w, struct fw_record *record, uint8_t *frame, uint32_t room)
+{
+	return take_record(&w->streams.ipfix, record, frame, room);
+}
+
+int
 fw_inject(struct fw_worker *w, unsigned port, const uint8_t *frame, uint32_t bytes)
 {
 	struct fw_record head = { .bytes = bytes, .port = port, .rule = FW_NONE };
@@ -152,5 +158,15 @@ fw_read_unknown(struct fw_core *core, struct fw_unknown *list, uint32_t n)
 
 	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
 		total += list == NULL ? unknown_room(&w->unknown) : unknown_read(&w->unknown, list + total, n - total);
+	return total;
+}
+
+uint32_t
+fw_read_streams(struct fw_core *core, struct fw_stream *list, uint32_t n)
+{
+	uint32_t total = 0;
+
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next)
+		total += list == NULL ? streams_room(&w->streams) : streams_read(&w->streams, list + total, n - total);
 	return total;
 }

@@ -7,7 +7,7 @@
  */
 
 enum {
-	FW_ABI = 4,			/* the first field of a plan; raised when a structure below changes */
+	FW_ABI = 5,			/* the first field of a plan; raised when a structure below changes */
 	FW_BURST = 64,			/* frames that go through the path together */
 	FW_WAITING_MAX = 1024,		/* copies that wait for one neighbour, per worker */
 	FW_TARGETS_MAX = 128,		/* copies of one datagram */
@@ -218,7 +218,7 @@ struct fw_plan {
 	uint32_t pace_of_rest;		/* of all exporters together that found no room in the table */
 	uint32_t n_others;		/* as many as targets; 0: no target has one */
 	uint32_t n_senders;
-	uint32_t unused;
+	uint32_t n_follow;		/* 2,048; 0: no port asks for it */
 	uint64_t listen;		/* 2,048 × uint32_t: a bit for each UDP port, port 0 the lowest of the first word */
 	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
 	uint64_t ports;
@@ -240,6 +240,7 @@ struct fw_plan {
 	uint64_t paces6;
 	uint64_t others;		/* uint32_t, by target: the same collector's target in the other family; FW_NONE: none */
 	uint64_t senders;
+	uint64_t follow;		/* as `listen`: ports on which sequence numbers are followed */
 };
 
 /* ---- counters ---- */
@@ -273,6 +274,11 @@ struct fw_work {
 	uint64_t injected;
 	uint64_t inject_lost;		/* the port was full */
 	uint64_t plans;			/* plans that were taken up */
+	/* On ports where sequence numbers are followed: datagrams … */
+	uint64_t numberless;		/* … that have none, or none that is known */
+	uint64_t unfollowed;		/* … of streams that found no room */
+	uint64_t ipfix;			/* … of IPFIX, for Python */
+	uint64_t ipfix_lost;		/* the ring was full */
 };
 
 struct fw_count {
@@ -303,9 +309,39 @@ struct fw_unknown {
 	uint8_t payload[FW_UNKNOWN_PAYLOAD];	/* … and how it begins; behind its end 0 */
 };
 
+/* What sequence numbers say, since the first datagram. */
+struct fw_findings {
+	uint64_t datagrams;
+	uint64_t in_order;		/* that had the number that they should have */
+	uint64_t counted;		/* what they say that they hold, doubled ones left out … */
+	uint64_t lost;			/* … and what is missing, both in what the exporter counts */
+	uint64_t reordered;		/* datagrams, as the next two */
+	uint64_t doubled;
+	uint64_t strays;		/* so late, or so far off, that they are neither */
+	uint64_t restarts;
+};
+
+enum fw_counts { FW_COUNTS_DATAGRAMS, FW_COUNTS_FLOWS, FW_COUNTS_RECORDS };
+
+/* Datagrams whose sequence numbers go on from each other. */
+struct fw_stream {
+	uint8_t address[16];		/* of the exporter */
+	uint8_t agent[16];		/* sFlow: for whom it sends */
+	uint32_t family;		/* 4 or 6; 0: all of one worker that gave up their places: findings say something */
+	uint32_t agent_family;		/* 4 or 6: sFlow; 0: NetFlow */
+	uint16_t source_port;
+	uint16_t version;		/* of NetFlow, or of sFlow */
+	uint32_t domain;		/* source ID, engine type << 8 | engine ID, or sub-agent; 0 in NetFlow v7 */
+	uint32_t counts;		/* enum fw_counts: what its numbers count */
+	uint32_t unused;
+	uint64_t first;			/* datagram, ns since 1970: the frame's stamp, or the clock */
+	uint64_t last;
+	struct fw_findings findings;
+};
+
 /* ---- frames between the core and Python ---- */
 
-/* The head of a record in a punt, tap or inject ring; the frame follows. */
+/* The head of a record in a punt, tap, IPFIX or inject ring; the frame follows. */
 struct fw_record {
 	uint64_t time;			/* ns since 1970, 0 where the port does not stamp */
 	uint32_t bytes;			/* of the frame */
@@ -313,7 +349,7 @@ struct fw_record {
 	uint32_t rule;			/* tap: the rule's number in the plan; else FW_NONE */
 	uint32_t generation;		/* tap: of that plan */
 	uint32_t mtu;			/* punt: it is longer than what it was to leave by takes, bytes of IP; 0: it is none of these */
-	uint32_t unused;
+	uint32_t lost;			/* IPFIX: so many found no room before it, modulo 2^32 */
 };
 
 /* ---- life ---- */
@@ -325,10 +361,10 @@ struct fw_limits {
 	uint32_t exporters;		/* counted apart, per worker; the rest is one */
 	uint32_t flows;			/* places in the match cache, per worker */
 	uint32_t frame_bytes;		/* longest frame that can wait, or be punted, tapped, injected */
-	uint32_t ring_slots;		/* records in each punt, tap and inject ring */
+	uint32_t ring_slots;		/* records in each punt, tap, IPFIX and inject ring */
 	uint32_t unknown;		/* sources without a rule that are told apart, per worker; rounded up */
 	uint32_t fragments;		/* datagrams whose fragments are followed, and fragments that wait for a first, per worker */
-	uint32_t unused;
+	uint32_t streams;		/* whose sequence numbers are followed, per worker */
 	uint64_t seeds[2];		/* random: keep outsiders from choosing colliding addresses */
 };
 
@@ -437,6 +473,7 @@ int fw_worker_bell(struct fw_worker *worker);
 /* Rings between a worker and Python: length of the frame, or -1: none. One thread on Python's side of each. */
 int fw_punt_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
 int fw_tap_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
+int fw_ipfix_take(struct fw_worker *worker, struct fw_record *record, uint8_t *frame, uint32_t room);
 /* 1, or 0: full, 2: too long, or no such port */
 int fw_inject(struct fw_worker *worker, unsigned port, const uint8_t *frame, uint32_t bytes);
 
@@ -452,6 +489,8 @@ uint32_t fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint3
  * a source that two workers saw stands there twice.
  */
 uint32_t fw_read_unknown(struct fw_core *core, struct fw_unknown *list, uint32_t n);
+/* In the same way: of every worker first what those found out that gave up their places. */
+uint32_t fw_read_streams(struct fw_core *core, struct fw_stream *list, uint32_t n);
 
 /* ---- measuring ---- */
 
@@ -463,9 +502,12 @@ struct fw_bench {
 	uint64_t drain_ns;
 };
 
-/* `frames` holds n frames of frame_bytes each, one after the other; `cursor` says which arrives next. */
-int fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uint8_t *frames, uint32_t n,
-    uint32_t frame_bytes, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);
+/*
+ * `frames` holds n frames of frame_bytes each, one after the other; `cursor` says which arrives next. number_at: where each has
+ * a number of 32 bits that goes up by one each time that all have arrived; 0: nowhere.
+ */
+int fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, uint8_t *frames, uint32_t n, uint32_t frame_bytes,
+    uint32_t number_at, uint32_t *cursor, uint32_t rounds, struct fw_bench *result);
 /*
  * The measure beside it: the same rings and frames; two MAC addresses are rewritten and nothing else is looked at. Frames
  * leave in the buffers that they came in, or, where `copies` is not 0, as copies. To be freed before the core.
@@ -473,5 +515,5 @@ int fw_bench_core(struct fw_worker *worker, unsigned in, unsigned out, const uin
 struct fw_exchanger;
 struct fw_exchanger *fw_exchanger_new(struct fw_core *core, unsigned in, unsigned out, unsigned copies, char *error);
 void fw_exchanger_free(struct fw_exchanger *exchanger);
-void fw_bench_exchange(struct fw_exchanger *exchanger, const uint8_t *frames, uint32_t n, uint32_t frame_bytes,
+void fw_bench_exchange(struct fw_exchanger *exchanger, uint8_t *frames, uint32_t n, uint32_t frame_bytes,
     uint32_t *cursor, uint32_t rounds, struct fw_bench *result);

@@ -52,6 +52,7 @@ check_sections(const struct fw_plan *p, char *error)
 		{ "paces6", p->paces6, p->n_paces6, sizeof(struct fw_plan_pace6) },
 		{ "others", p->others, p->n_others, sizeof(uint32_t) },
 		{ "senders", p->senders, p->n_senders, sizeof(struct fw_plan_sender) },
+		{ "follow", p->follow, p->n_follow, sizeof(uint32_t) },
 	};
 
 	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
@@ -75,6 +76,8 @@ check_ports(const struct fw_plan *p, const struct plan_bounds *b, char *error)
 		return refuse(error, "plan: no own IPv4 address, not even one that nothing matches");
 	if (p->only_egress != FW_NONE && p->only_egress >= b->ports)
 		return refuse(error, "plan: all leaves by port %u, there are %u", p->only_egress, b->ports);
+	if (p->n_follow != 0 && p->n_follow != 65536 / 32)
+		return refuse(error, "plan: follow has %u entries", p->n_follow);
 	if (p->n_ports != b->ports)
 		return refuse(error, "plan: made for %u ports, there are %u", p->n_ports, b->ports);
 	for (uint32_t i = 0; i < p->n_ports; i++) {

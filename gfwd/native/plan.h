@@ -47,6 +47,7 @@ PLAN_SECTION(paces4, struct fw_plan_pace4)
 PLAN_SECTION(paces6, struct fw_plan_pace6)
 PLAN_SECTION(others, uint32_t)
 PLAN_SECTION(senders, struct fw_plan_sender)
+PLAN_SECTION(follow, uint32_t)
 
 /* Has any exporter a limit? */
 static inline bool
@@ -59,6 +60,13 @@ static inline bool
 plan_listens(const struct fw_plan *plan, uint16_t port)
 {
 	return plan_listen(plan)[port / 32] >> port % 32 & 1;
+}
+
+/* Are sequence numbers followed on this port? Some port asks for it. */
+static inline bool
+plan_follows(const struct fw_plan *plan, uint16_t port)
+{
+	return plan_follow(plan)[port / 32] >> port % 32 & 1;
 }
 
 #endif

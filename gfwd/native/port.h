@@ -58,6 +58,7 @@ struct fw_queue {
 	int fd;				/* poll() wakes when something is to be done; -1: has none */
 	bool ended;			/* nothing will come any more (end of a capture) */
 	bool failed;			/* the port is broken; its error says why. Also set from another thread */
+	uint32_t left;			/* RX: of the frames that come next, so many came before, and were not dealt with */
 	bool owes;			/* TX: not all is on its way, flush() wants to be called again soon */
 	bool taken;			/* a worker has it */
 	uint32_t n_spares;		/* TX: buffers that are in no ring, for copies; whoever sends takes them and puts back … */

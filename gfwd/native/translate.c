@@ -271,20 +271,6 @@ ttl_after(const struct fw_leaving *l)
 }
 
 static void
-put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void
-put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static void
 write_ipv4(const struct fw_leaving *l, uint8_t *out, uint32_t header, uint32_t at, uint32_t bytes, bool is_last)
 {
 	uint32_t flags = l->more || !is_last ? IPV4_MORE_FRAGMENTS : 0;

@@ -70,8 +70,11 @@ forward_burst(struct fw_worker *w, const struct fw_plan *plan, struct fw_queue *
 		return 0;
 	fw_parse(plan, in->port, frames, packets, n);
 	fw_match(&w->matcher, plan, &w->stats.work, packets, n);
+	if (unlikely(plan->n_follow != 0))
+		streams_follow(&w->streams, plan, &w->stats.work, in, frames, packets, in->left, n);
 	done = fw_transmit(&w->tx, plan, &w->stats, in, frames, packets, n);
 	in->ops->rx_done(in, frames, done);
+	in->left = n - done;
 	if (done < n) {
 		match_give_back(&w->matcher, packets + done, n - done);
 		w->blocked_by = w->tx.egress[plan->only_egress]->queue;	/* only a port that takes all can stop the reading */
@@ -338,7 +341,8 @@ worker_new(struct fw_core *core, struct fw_plan *const *published, const uint64_
 	w->tx.turns = calloc(limits->collectors, sizeof *w->tx.turns);
 	w->wake[0] = w->wake[1] = w->bell[0] = w->bell[1] = -1;
 	if (!open_pipe(w->wake) || !open_pipe(w->bell) || !match_init(&w->matcher, limits) || !stats_init(&w->stats, limits) ||
-	    !unknown_init(&w->unknown, limits) || !waiting_init(&w->tx.waiting, limits) ||
+	    !unknown_init(&w->unknown, limits) || !streams_init(&w->streams, limits) ||
+	    !waiting_init(&w->tx.waiting, limits) ||
 	    !fragments_init(&w->tx.fragments, &w->tx.waiting, limits) || w->tx.turns == NULL ||
 	    !ring_init(&w->tx.punt, limits->ring_slots, limits->frame_bytes) ||
 	    !ring_init(&w->tx.tap, limits->ring_slots, limits->frame_bytes) ||
@@ -366,6 +370,7 @@ worker_free(struct fw_worker *w)
 	match_free(&w->matcher);
 	stats_free(&w->stats);
 	unknown_free(&w->unknown);
+	streams_free(&w->streams);
 	waiting_free(&w->tx.waiting);
 	fragments_free(&w->tx.fragments);
 	free(w->tx.turns);

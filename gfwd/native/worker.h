@@ -4,6 +4,7 @@
 #ifndef GFWD_WORKER_H
 #define GFWD_WORKER_H
 
+#include "streams.h"
 #include "transmit.h"
 
 struct fw_worker {
@@ -23,6 +24,7 @@ struct fw_worker {
 	struct fw_transmitter tx;
 	struct fw_stats stats;
 	struct fw_unknowns unknown;
+	struct fw_streams streams;
 	struct fw_ring inject;
 	struct fw_queue *rx[FW_PORTS_MAX];
 	unsigned n_rx;

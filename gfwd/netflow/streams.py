@@ -85,7 +85,7 @@ class Streams:
         self._most = most
         self._sequences: dict[Stream, list[tuple[_Way, Sequence]]] = {}
 
-    def take(self, exporter: str, source_port: int, message: Message, payload: bytes) -> None:
+    def take(self, exporter: str, source_port: int, message: Message) -> None:
         if message.sequence is None:
             self.without += 1
             return
@@ -98,10 +98,9 @@ class Streams:
                 return
             ways = _WAYS[message.protocol, message.version]
             sequences = self._sequences[stream] = [(way, Sequence()) for way in ways]
-        digest = hash(payload)
         for way, sequence in sequences:
             number, step = way.place(message)
-            sequence.take(number, step, message.sys_uptime, digest)
+            sequence.take(number, step, message.sys_uptime)
         if len(sequences) > 1 and (best := _best(sequences))[1].findings.in_order >= _SURE:
             self._sequences[stream] = [best]
 

@@ -84,8 +84,8 @@ class Blueprint:
     routes: every collector that copies may go to. counters: each rule's slot, by its rank; None: the rank is the slot.
     own: destination addresses that are ours. listen: UDP ports that are ours. exporters: how many datagrams they may
     send (whom the rules deny is in the space). down: collectors that are; see stand_in(). places: of collectors that
-    stand for several (places.py), each of which has a route, too. tap_every: one in so many datagrams of ours goes to
-    the tap; 0 for none.
+    stand for several (places.py), each of which has a route, too. follow: UDP ports on which sequence numbers are
+    followed. tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
     """
 
     space: RuleSpace
@@ -97,4 +97,5 @@ class Blueprint:
     exporters: Exporters = EVERY_EXPORTER
     down: frozenset[Collector] = frozenset()
     places: Mapping[Collector, Mapping[Collector, tuple[Address, ...]]] = field(default_factory=dict)
+    follow: Ports = ()
     tap_every: int = 0

@@ -23,6 +23,7 @@ _ALIGNMENT = 64  # a section starts at a cache line
 _TOP_BITS_MAX = 16
 _LOW_64 = (1 << 64) - 1
 _UDP_PORTS = 65_536
+_PORT_WORDS = _UDP_PORTS // 32
 _NS = 1_000_000_000
 
 Section = tuple[bytes, int]
@@ -37,7 +38,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
     nodes, ranges = _nodes(space)
     segments4, top4, top4_shift = _segments4(space)
     sections: dict[str, Section] = {
-        "listen": (_listen(blueprint.listen), _UDP_PORTS // 8),
+        "listen": (_port_bits(blueprint.listen), _PORT_WORDS),
         "any": (_any(space), _UDP_PORTS),
         "ports": _packed("6sBB8sIIII", "plan_port", map(_port, blueprint.ports)),
         "targets": _packed("16sB2sBIII", "plan_target", targets.entries),
@@ -56,6 +57,7 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "senders": _packed("QQQ", "plan_sender", _senders(blueprint)),
         "members": _integers(targets.members, 1),
         "counters": _integers(targets.counters, 1),
+        "follow": (_port_bits(blueprint.follow), _PORT_WORDS) if blueprint.follow else (b"", 0),
         **_paces(blueprint.exporters),
     }
     only_egress = targets.egresses.pop() if len(targets.egresses) == 1 else core.NONE
@@ -132,7 +134,8 @@ def _senders(blueprint: Blueprint) -> list[tuple[int, int, int]]:
     return [(own.value >> 64, own.value & _LOW_64, own.family) for own in sorted(found)]
 
 
-def _listen(ports: Ports) -> bytes:
+def _port_bits(ports: Ports) -> bytes:
+    """A bit for each port."""
     bits = 0
     for first, last in ports:
         bits |= (1 << last + 1) - (1 << first)

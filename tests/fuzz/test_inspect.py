@@ -70,7 +70,7 @@ class Inspector:
         text = json.dumps(seen.plain(), allow_nan=False)
         lines = [*inspect_text.datagrams([seen], with_records=True)]
         assert all(line.isprintable() for line in lines)
-        self.streams.take(seen.exporter, 1, message, payload)
+        self.streams.take(seen.exporter, 1, message)
         self.summary.take(0, seen.exporter, len(payload), message)
         check(message, payload)
         # What it becomes is bounded by what it was: a name and a value for a byte or two.

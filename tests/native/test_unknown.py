@@ -136,7 +136,7 @@ def test_a_flood_pushes_out_nobody_who_repeats() -> None:
         drive(its, again * 2)
         for at in range(rounds):
             frames = flood_frames(0x0C000000 + at * per_round, per_round)
-            its.worker.bench(frames, 60, bench_cursor(), rings)
+            its.worker.bench(bytearray(frames), 60, bench_cursor(), rings)
             drive(its, again)
         found = its.core.unknown()
         frames_in = its.core.frames()
@@ -171,7 +171,7 @@ def test_each_worker_has_its_own() -> None:
 
 def test_reading_while_the_worker_writes() -> None:
     """Every entry is whole: its payload says how many came before it, and its length and counts go with that."""
-    frames = b"".join(
+    frames = bytearray().join(
         datagram(4, 0x0B000000 + i % 40, OWN[4], (i, 514), struct.pack("!II", i, i) + bytes(18 - 8))
         for i in range(4_000)
     )

@@ -43,7 +43,7 @@ FOR_ALL_PYTHON = {"__init__", "errors", "system"}
 
 # A C file without its ending → what its .c and .h may include. Everything may include its own header, fw.h and bytes.h.
 # What a port is made of knows nothing of the packet's way, and the way knows of ports only what port.h says.
-WAY = {"parse", "match", "rewrite", "transmit", "neigh", "stats", "unknown", "ring", "plan", "port"}
+WAY = {"parse", "match", "rewrite", "transmit", "neigh", "stats", "streams", "unknown", "ring", "plan", "port"}
 PORTS = {"port_mem", "port_netmap", "port_pcap", "port_xdp"}
 C: dict[str, set[str]] = {
     "bench": {"core", "worker", "port", "port_mem"},
@@ -86,6 +86,8 @@ C: dict[str, set[str]] = {
     "parse": {"plan", "port", "checksum"},
     "plan": set(),
     "stats": {"plan"},
+    "streams": {"sequence", "clock", "parse", "plan", "ring", "port"},
+    "sequence": set(),
     "unknown": {"parse", "plan", "port"},
     "ring": set(),
     "port_mem": {"port", "nmring", "region"},

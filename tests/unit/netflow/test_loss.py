@@ -23,7 +23,7 @@ def took(*datagrams: tuple[int, int | None], uptimes: tuple[int, ...] | None = N
     sequence = Sequence()
     for at, (number, step) in enumerate(datagrams):
         uptime = None if uptimes is None else uptimes[at]
-        sequence.take(number % WRAP, step, uptime, hash((number, step)))
+        sequence.take(number % WRAP, step, uptime)
     return sequence.findings
 
 
@@ -98,7 +98,7 @@ def test_what_was_done_to_a_stream_is_found(steps, begin, seed):
 def found(*payloads: bytes) -> list[tuple[str, dict[str, int]]]:
     streams, cache = Streams(), TemplateCache()
     for payload in payloads:
-        streams.take("192.0.2.1", 50_000, decode(NETFLOW, payload, SENDER, cache), payload)
+        streams.take("192.0.2.1", 50_000, decode(NETFLOW, payload, SENDER, cache))
     return [(counts, summary(its)) for _, counts, its in streams.findings()]
 
 
@@ -136,7 +136,7 @@ def test_domains_and_ports_are_told_apart():
     streams, cache = Streams(), TemplateCache()
     for port, source, sequence in ((1, 0, 5), (2, 0, 90), (1, 1, 700), (1, 0, 6), (2, 0, 91), (1, 1, 701)):
         payload = v9(sequence=sequence, source=source)
-        streams.take("192.0.2.1", port, decode(NETFLOW, payload, SENDER, cache), payload)
+        streams.take("192.0.2.1", port, decode(NETFLOW, payload, SENDER, cache))
     assert [(one.source_port, one.source_id, summary(its)) for one, _, its in streams.findings()] == [
         (1, 0, {}),
         (2, 0, {}),
@@ -148,5 +148,5 @@ def test_more_streams_than_there_is_room_for_are_counted():
     streams, cache = Streams(most=3), TemplateCache()
     for source in range(10):
         payload = v9(source=source)
-        streams.take("192.0.2.1", 1, decode(NETFLOW, payload, SENDER, cache), payload)
+        streams.take("192.0.2.1", 1, decode(NETFLOW, payload, SENDER, cache))
     assert (len([*streams.findings()]), streams.not_told_apart) == (3, 7)

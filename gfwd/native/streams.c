@@ -1,0 +1,484 @@
+#include <sched.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "streams.h"
+
+/* Datagrams in order by one way to count: then no other is tried any more. */
+#define SURE 32U
+
+/* ---- what a header says ---- */
+
+/* Cisco, NetFlow Export Datagram Format; RFC 3954 §5.1; RFC 7011 §3.1. */
+enum { V5_BYTES = 24, V9_BYTES = 20, IPFIX_BYTES = 16 };
+enum { AT_COUNT = 2, AT_UPTIME = 4, AT_V5_SEQUENCE = 16, AT_V5_ENGINE = 20, AT_V9_SEQUENCE = 12, AT_V9_SOURCE = 16 };
+/* sflow_version_5.txt §5; from the agent's address on, offsets are those behind it. */
+enum { SFLOW_BYTES = 24, AT_ADDRESS_TYPE = 4, AT_AGENT = 8, AT_SUB_AGENT = 0, AT_SFLOW_SEQUENCE = 4, AT_SFLOW_UPTIME = 8 };
+
+/* A datagram's stream, and its place in it by each way to count. */
+struct header {
+	struct stream_key key;
+	struct fw_place place;		/* by the first way */
+	uint32_t n_records;		/* by the second, where there is one, it moves the number on by so many */
+	uint32_t n_ways;
+};
+
+static inline void
+set_kind(struct header *h, enum stream_kind kind, uint32_t domain)
+{
+	h->key.rest |= (uint64_t)domain << 32 | (uint64_t)kind << 8;
+}
+
+static inline void
+read_v9(struct header *h, const uint8_t *data)
+{
+	set_kind(h, STREAM_V9, get32(data + AT_V9_SOURCE));
+	h->place = (struct fw_place){ get32(data + AT_V9_SEQUENCE), 1, get32(data + AT_UPTIME) };
+	h->n_records = get16(data + AT_COUNT);
+	h->n_ways = 2;
+}
+
+static inline void
+read_v5(struct header *h, const uint8_t *data, unsigned version)
+{
+	set_kind(h, version == 5 ? STREAM_V5 : STREAM_V7, version == 5 ? get16(data + AT_V5_ENGINE) : 0);
+	h->place = (struct fw_place){ get32(data + AT_V5_SEQUENCE), get16(data + AT_COUNT), get32(data + AT_UPTIME) };
+	h->n_ways = 1;
+}
+
+static inline bool
+read_sflow(struct header *h, const uint8_t *data, uint32_t bytes)
+{
+	uint32_t type = get32(data + AT_ADDRESS_TYPE), address = type == 1 ? 4 : 16;
+	const uint8_t *behind = data + AT_AGENT + address;
+
+	if ((type != 1 && type != 2) || bytes < SFLOW_BYTES + address)
+		return false;
+	h->key.agent_hi = type == 1 ? 0 : get64(data + AT_AGENT);
+	h->key.agent_lo = type == 1 ? get32(data + AT_AGENT) : get64(data + AT_AGENT + 8);
+	set_kind(h, type == 1 ? STREAM_SFLOW4 : STREAM_SFLOW6, get32(behind + AT_SUB_AGENT));
+	h->place = (struct fw_place){ get32(behind + AT_SFLOW_SEQUENCE), 1, get32(behind + AT_SFLOW_UPTIME) };
+	h->n_ways = 1;
+	return true;
+}
+
+enum content { HAS_PLACE, IS_IPFIX, HAS_NONE };
+
+static inline enum content
+read_header(struct header *h, const struct fw_packet *p, const uint8_t *frame)
+{
+	const uint8_t *udp = frame + p->udp, *data = udp + UDP_BYTES;
+	uint32_t bytes = packet_udp_bytes(p, frame) - UDP_BYTES;
+	unsigned version;
+
+	if (unlikely(bytes < IPFIX_BYTES))
+		return HAS_NONE;
+	h->key = (struct stream_key){ p->key.src_hi, p->key.src_lo, 0, 0,
+		(uint64_t)get16(udp) << 16 | key_family(&p->key) };
+	version = get16(data);
+	if (version == 9 && bytes >= V9_BYTES)
+		read_v9(h, data);
+	else if ((version == 5 || version == 7) && bytes >= V5_BYTES)
+		read_v5(h, data, version);
+	else if (version == 10)
+		return IS_IPFIX;
+	else
+		return get32(data) == 5 && read_sflow(h, data, bytes) ? HAS_PLACE : HAS_NONE;
+	return HAS_PLACE;
+}
+
+/* ---- finding a stream ---- */
+
+static inline uint64_t
+fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)(product >> 64) ^ (uint64_t)product;
+}
+
+/* Who makes up a stream chooses all of its key, but of each product he knows one factor at most, and no result. */
+static uint32_t
+hash(const struct fw_streams *s, const struct stream_key *key)
+{
+	uint64_t h = fold(key->src_lo ^ s->seeds[0], key->src_hi ^ s->seeds[1]);
+
+	h = fold(h ^ key->rest, s->seeds[0] | 1);
+	if (key->agent_lo != 0 || key->agent_hi != 0) {
+		h = fold(h ^ key->agent_lo, s->seeds[1] | 1);
+		h = fold(h ^ key->agent_hi, s->seeds[0] | 1);
+	}
+	return (uint32_t)(h ^ h >> 32);
+}
+
+static inline bool
+is_key(const struct stream_key *a, const struct stream_key *b)
+{
+	return a->src_lo == b->src_lo && a->rest == b->rest && a->src_hi == b->src_hi && a->agent_lo == b->agent_lo &&
+	    a->agent_hi == b->agent_hi;
+}
+
+/* The place in the index that has it, or where it belongs. The index is at most half full, so the walk ends soon. */
+static uint32_t
+find(const struct fw_streams *s, const struct stream_key *key)
+{
+	uint32_t i = hash(s, key) & s->index_mask;
+
+	while (s->index[i] != 0 && !is_key(&s->streams[s->index[i] - 1].key, key))
+		i = (i + 1) & s->index_mask;
+	return i;
+}
+
+/* ---- streams that come and go ---- */
+
+static void
+add_findings(struct fw_findings *sum, const struct fw_findings *f)
+{
+	sum->datagrams += f->datagrams;
+	sum->in_order += f->in_order;
+	sum->counted += f->counted;
+	sum->lost += f->lost;
+	sum->reordered += f->reordered;
+	sum->doubled += f->doubled;
+	sum->restarts += f->restarts;
+	sum->strays += f->strays;
+}
+
+/* Takes it out of the index: those behind it that would no longer be found move up. */
+static void
+unlink_stream(struct fw_streams *s, const struct stream_key *key)
+{
+	uint32_t hole = find(s, key), i = hole;
+
+	while (s->index[i = (i + 1) & s->index_mask] != 0) {
+		uint32_t home = hash(s, &s->streams[s->index[i] - 1].key);
+
+		if (((i - home) & s->index_mask) < ((i - hole) & s->index_mask))
+			continue;
+		s->index[hole] = s->index[i];
+		hole = i;
+	}
+	s->index[hole] = 0;
+}
+
+static bool
+is_stale(const struct stream *its, uint64_t now)
+{
+	return now > its->last && now - its->last > STREAM_STALE_NS;
+}
+
+/* FW_NONE: there is no room. */
+static uint32_t
+make_room(struct fw_streams *s, uint64_t now)
+{
+	uint32_t number;
+
+	if (s->n < s->max)
+		return s->n;
+	/* One look for each that is new, so that a flood of them costs no more than a few streams. */
+	number = s->turn;
+	s->turn = number + 1 == s->max ? 0 : number + 1;
+	if (!is_stale(&s->streams[number], now))
+		return FW_NONE;
+	unlink_stream(s, &s->streams[number].key);
+	add_findings(&s->gone, &s->streams[number].ways[s->streams[number].way].findings);
+	return number;
+}
+
+static void
+put(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/* NULL: there is no room. */
+static __attribute__((noinline)) struct stream *
+begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
+{
+	uint32_t number = make_room(s, now);
+	struct stream *its;
+
+	if (number == FW_NONE)
+		return NULL;
+	its = &s->streams[number];
+	if (number == s->n)
+		its->version = 0;	/* it was never used */
+	/* Who reads it meanwhile sees that it is no longer the same; see read_stream(). */
+	__atomic_store_n(&its->version, its->version + 1, __ATOMIC_RELAXED);
+	put(&its->key.src_hi, key->src_hi);
+	put(&its->key.src_lo, key->src_lo);
+	put(&its->key.agent_hi, key->agent_hi);
+	put(&its->key.agent_lo, key->agent_lo);
+	put(&its->key.rest, key->rest);
+	put(&its->first, now);
+	put(&its->last, now);
+	its->way = 0;
+	its->is_sure = false;
+	memset(its->ways, 0, sizeof its->ways);
+	put(&its->version, its->version + 1);
+	s->index[find(s, key)] = number + 1;
+	if (number == s->n)
+		__atomic_store_n(&s->n, s->n + 1, __ATOMIC_RELEASE);
+	return its;
+}
+
+/* ---- a datagram ---- */
+
+static inline void
+take_by_way(struct stream *its, const struct header *h, unsigned way)
+{
+	const struct fw_place by_records = { h->place.number, h->n_records, h->place.uptime };
+
+	sequence_take(&its->ways[way], way == 0 ? &h->place : &by_records);
+}
+
+/* The way by which most stand in order; of equals, the first. Loss makes no other look better: chance is rarely right. */
+static __attribute__((noinline)) void
+take_by_each_way(struct stream *its, const struct header *h)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < h->n_ways; i++) {
+		take_by_way(its, h, i);
+		if (its->ways[i].findings.in_order > its->ways[best].findings.in_order)
+			best = i;
+	}
+	its->way = (uint8_t)best;
+	its->is_sure = its->ways[best].findings.in_order >= SURE;
+}
+
+static void
+hand_out(struct fw_streams *s, struct fw_work *work, const struct fw_queue *in, const struct fw_frame *frame)
+{
+	const struct fw_record head = {
+		.time = frame->time,
+		.bytes = frame->len,
+		.port = in->port,
+		.rule = FW_NONE,
+		.lost = s->ipfix_lost,
+	};
+
+	if (ring_put(&s->ipfix, &head, frame->data)) {
+		work->ipfix++;
+	} else {
+		work->ipfix_lost++;
+		s->ipfix_lost++;
+	}
+}
+
+/* Where there is a payload that an exporter has sent: not a later fragment, and not what gfwd has sent itself. */
+static inline bool
+is_exporters(const struct fw_packet *p)
+{
+	uint32_t fate = p->fate & ~FIRST_FRAGMENT;
+
+	return fate == FW_FORWARD || fate == FW_SUSPECT || fate == FW_DROP_NO_RULE;
+}
+
+static inline bool
+is_followed(const struct fw_plan *plan, const struct fw_packet *p)
+{
+	return is_exporters(p) && plan_follows(plan, key_dport(&p->key));
+}
+
+/* Not the stream of its exporter's last datagram. NULL: there is no room. */
+static __attribute__((noinline)) struct stream *
+find_or_begin(struct fw_streams *s, const struct header *h, uint32_t exporter, uint64_t now)
+{
+	uint32_t there = s->index[find(s, &h->key)];
+	struct stream *its = there != 0 ? &s->streams[there - 1] : begin(s, &h->key, now);
+
+	if (its != NULL)
+		s->latest[exporter] = (uint32_t)(its - s->streams);
+	return its;
+}
+
+static inline void
+follow(struct fw_streams *s, struct fw_work *work, const struct fw_queue *in, const struct fw_frame *frame,
+    const struct fw_packet *p)
+{
+	struct header h;
+	enum content content = read_header(&h, p, frame->data);
+	struct stream *its = &s->streams[s->latest[p->exporter]];
+	uint64_t now;
+
+	if (unlikely(content != HAS_PLACE)) {
+		if (content == IS_IPFIX)
+			hand_out(s, work, in, frame);
+		else
+			work->numberless++;
+		return;
+	}
+	now = clock_of(&s->clock, frame);
+	if (unlikely(!is_key(&its->key, &h.key)) && (its = find_or_begin(s, &h, p->exporter, now)) == NULL) {
+		work->unfollowed++;
+		return;
+	}
+	its->last = now;
+	if (likely(its->is_sure && its->way == 0))
+		sequence_take(&its->ways[0], &h.place);
+	else if (its->is_sure)
+		take_by_way(its, &h, its->way);
+	else
+		take_by_each_way(its, &h);
+}
+
+void
+streams_follow(struct fw_streams *s, const struct fw_plan *plan, struct fw_work *work, const struct fw_queue *in,
+    const struct fw_frame *frames, const struct fw_packet *packets, unsigned left, unsigned n)
+{
+	s->clock.now = 0;
+	/* All streams are on their way from memory before the first is needed. */
+	for (unsigned i = left; i < n; i++) {
+		const struct stream *its;
+
+		if (unlikely(packets[i].fate != FW_FORWARD))
+			continue;
+		its = &s->streams[s->latest[packets[i].exporter]];
+		__builtin_prefetch(its, 1);
+		__builtin_prefetch(its->ways, 1);
+	}
+	for (unsigned i = left; i < n; i++)
+		if (is_followed(plan, &packets[i]))
+			follow(s, work, in, &frames[i], &packets[i]);
+}
+
+/* ---- reading, from another thread ---- */
+
+/* A worker may be put to sleep by the kernel while it writes; a reader does not wait for that. */
+#define TRIES 100
+
+static uint64_t
+get(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static void
+write_address(uint8_t *to, uint64_t hi, uint64_t lo, unsigned family)
+{
+	unsigned bytes = family == 6 ? 16 : 4;
+
+	for (unsigned i = 0; i < bytes; i++) {
+		unsigned from_end = bytes - 1 - i;
+
+		to[i] = (uint8_t)((from_end < 8 ? lo : hi) >> from_end % 8 * 8);
+	}
+}
+
+static void
+read_findings(const struct fw_findings *f, struct fw_findings *to)
+{
+	*to = (struct fw_findings){
+		.datagrams = get(&f->datagrams),
+		.in_order = get(&f->in_order),
+		.counted = get(&f->counted),
+		.lost = get(&f->lost),
+		.reordered = get(&f->reordered),
+		.doubled = get(&f->doubled),
+		.restarts = get(&f->restarts),
+		.strays = get(&f->strays),
+	};
+}
+
+/* What the stream is now, or, where it becomes another's meanwhile, anything. */
+static void
+read_words(const struct stream *its, struct fw_stream *to)
+{
+	static const struct {
+		uint16_t version;
+		uint8_t agent_family, counts[STREAM_WAYS];
+	} kinds[] = {
+		[STREAM_V5] = { 5, 0, { FW_COUNTS_FLOWS } },
+		[STREAM_V7] = { 7, 0, { FW_COUNTS_FLOWS } },
+		[STREAM_V9] = { 9, 0, { FW_COUNTS_DATAGRAMS, FW_COUNTS_RECORDS } },
+		[STREAM_SFLOW4] = { 5, 4, { FW_COUNTS_DATAGRAMS } },
+		[STREAM_SFLOW6] = { 5, 6, { FW_COUNTS_DATAGRAMS } },
+	};
+	uint64_t rest = get(&its->key.rest);
+	unsigned kind = (uint8_t)(rest >> 8), way = __atomic_load_n(&its->way, __ATOMIC_ACQUIRE);
+
+	*to = (struct fw_stream){
+		.family = (uint8_t)rest,
+		.agent_family = kinds[kind].agent_family,
+		.source_port = (uint16_t)(rest >> 16),
+		.version = kinds[kind].version,
+		.domain = (uint32_t)(rest >> 32),
+		.counts = kinds[kind].counts[way],
+		.first = get(&its->first),
+		.last = get(&its->last),
+	};
+	write_address(to->address, get(&its->key.src_hi), get(&its->key.src_lo), to->family);
+	write_address(to->agent, get(&its->key.agent_hi), get(&its->key.agent_lo), to->agent_family);
+	read_findings(&its->ways[way].findings, &to->findings);
+}
+
+/* False: it became another's at every look. */
+static bool
+read_stream(const struct stream *its, struct fw_stream *to)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint64_t version = get(&its->version);
+
+		if (version % 2 == 0) {
+			read_words(its, to);
+			if (__atomic_load_n(&its->version, __ATOMIC_RELAXED) == version)
+				return true;
+		}
+		sched_yield();
+	}
+	return false;
+}
+
+uint32_t
+streams_room(const struct fw_streams *s)
+{
+	return __atomic_load_n(&s->n, __ATOMIC_ACQUIRE) + 1;
+}
+
+uint32_t
+streams_read(const struct fw_streams *s, struct fw_stream *list, uint32_t n)
+{
+	uint32_t there = streams_room(s) - 1, filled = 0;
+
+	if (n == 0)
+		return 0;
+	list[filled] = (struct fw_stream){ 0 };
+	read_findings(&s->gone, &list[filled++].findings);
+	for (uint32_t i = 0; i < there && filled < n; i++)
+		if (read_stream(&s->streams[i], &list[filled]))
+			filled++;
+	return filled;
+}
+
+/* ---- life ---- */
+
+bool
+streams_init(struct fw_streams *s, const struct fw_limits *limits)
+{
+	uint32_t places = 2;
+
+	while (places < 2 * limits->streams)
+		places *= 2;
+	s->max = limits->streams;
+	s->index_mask = places - 1;
+	s->seeds[0] = limits->seeds[0];
+	s->seeds[1] = limits->seeds[1];
+	s->index = calloc(places, sizeof *s->index);
+	s->latest = calloc((size_t)limits->exporters + 1, sizeof *s->latest);
+	/* begin() clears a stream, so only those that there are take memory. The first is everybody's latest, and nobody's. */
+	s->streams = aligned_alloc(FW_CACHE_LINE, (size_t)limits->streams * sizeof *s->streams);
+	if (s->streams != NULL)
+		memset(s->streams, 0, sizeof *s->streams);
+	return s->index != NULL && s->latest != NULL && s->streams != NULL &&
+	    ring_init(&s->ipfix, limits->ring_slots, limits->frame_bytes);
+}
+
+void
+streams_free(struct fw_streams *s)
+{
+	free(s->streams);
+	free(s->index);
+	free(s->latest);
+	ring_free(&s->ipfix);
+}
