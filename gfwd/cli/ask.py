@@ -13,6 +13,9 @@ def add(subparsers: Any) -> None:
     status = command(
         subparsers, "status", "how a gfwd that runs stands: what it has forwarded, dropped and why", _status
     )
+    status.add_argument(
+        "--loss", action="store_true", help="what never came, by exporters' sequence numbers, and what gfwd lost itself"
+    )
     status.add_argument("--json", action="store_true", help="as one line of JSON")
     neighbours = command(subparsers, "neighbours", "the next hops of a gfwd that runs, and their MACs", _neighbours)
     neighbours.add_argument("--json", action="store_true", help="as one line of JSON")
@@ -32,8 +35,21 @@ def command(subparsers: Any, name: str, does: str, run: Any) -> Any:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    if arguments.loss:
+        return _loss(arguments)
     answer = _ask(arguments, {"do": "status", "text": not arguments.json}, _SOON_S)
     print(json.dumps(answer) if arguments.json else answer)
+    return 0
+
+
+def _loss(arguments: argparse.Namespace) -> int:
+    answer = ask_one(arguments, {"do": "loss"})
+    if arguments.json:
+        print(json.dumps(answer))
+        return 0
+    from gfwd.cli import loss_text
+
+    print("\n".join(loss_text.running(answer)))
     return 0
 
 

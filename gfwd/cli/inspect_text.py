@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gfwd.cli import loss_text
 from gfwd.metrics.table import table_text
 from gfwd.metrics.words import many, rate_text
-from gfwd.netflow.message import FlowSet, Kind, Message
+from gfwd.netflow.message import FlowSet, Kind, Message, protocol_text
 from gfwd.netflow.printable import printable
 from gfwd.netflow.template import VARIABLE, Field, Template
 
 if TYPE_CHECKING:
     from gfwd.daemon.inspect import Losses, Seen, Summed
-    from gfwd.netflow.streams import Found
     from gfwd.netflow.summary import Exporter
 
 _NS = 1_000_000_000
@@ -22,10 +22,6 @@ _TEXT_MOST = 200  # characters of a line of syslog
 _SUMMARY_HEADS = (
     *("exporter", "sends", "datagrams", "rate", "records", "templates", "sets without", "sampling"),
     *("lost", "clock", "flawed"),
-)
-_LOSS_HEADS = (
-    *("exporter", "port", "domain", "sends", "datagrams", "in order", "counts", "received", "lost", "share"),
-    *("re-ordered", "doubled", "restarts", "strays", "unproven"),
 )
 
 
@@ -57,17 +53,8 @@ def _end(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _name(protocol: str | None, version: int | str | None) -> str:
-    """NetFlow v9, IPFIX, syslog (RFC 5424)."""
-    if protocol is None:
-        return "unknown"
-    if version is None or protocol == "IPFIX":
-        return protocol
-    return f"syslog (RFC {version})" if protocol == "syslog" else f"{protocol} v{version}"
-
-
 def _line(its: Message) -> str:
-    parts = [_name(its.protocol, its.version), many(its.length, "byte")]
+    parts = [protocol_text(its.protocol, its.version), many(its.length, "byte")]
     for name, value in (("count", its.count), ("sequence", its.sequence), ("source", its.source_id)):
         if value is not None:
             parts.append(f"{name} {value}")
@@ -163,7 +150,7 @@ def _summary_row(found: "Summed", name: str, its: "Exporter") -> tuple[object, .
     lost = [f"{n:,} {counts}" for counts, n in found.lost.get(name, {}).items() if n]
     return (
         name,
-        ", ".join(_name(*protocol) for protocol in its.protocols),
+        ", ".join(protocol_text(*protocol) for protocol in its.protocols),
         its.datagrams,
         "" if rate is None else rate_text(rate),
         its.records,
@@ -184,32 +171,8 @@ def _skew(least: int, most: int) -> str:
 
 
 def loss(found: "Losses") -> Iterator[str]:
-    rows = [_loss_row(its) for its in found.streams.findings()]
-    yield table_text(_LOSS_HEADS, rows, texts=(1, 2, 9)) if rows else "no datagram with a sequence number matched"
+    yield loss_text.table(found.plain()) or "no datagram with a sequence number matched"
     if found.streams.without:
         yield f"\nand {many(found.streams.without, 'datagram')} without a sequence number"
     if found.streams.not_told_apart:
         yield f"\nand {many(found.streams.not_told_apart, 'datagram')} from exporters that found no room in the table"
-
-
-def _loss_row(found: "Found") -> tuple[object, ...]:
-    stream, counts, its = found
-    domain = "" if stream.source_id is None else str(stream.source_id)
-    all_of_it = its.lost + its.counted
-    return (
-        stream.exporter,
-        stream.source_port,
-        domain if stream.agent is None else f"{stream.agent}/{domain}",
-        _name(stream.protocol, stream.version),
-        its.datagrams,
-        its.in_order,
-        counts,
-        its.counted,
-        its.lost,
-        f"{its.lost / all_of_it:.2%}" if all_of_it else "",
-        its.reordered,
-        its.doubled,
-        its.restarts,
-        its.strays,
-        its.unproven,
-    )

@@ -44,6 +44,13 @@ def add_forwarding(parser: argparse.ArgumentParser) -> None:
         help="UDP ports that are gfwd's: 514,2055,9990-9999 or all (default: those that the rules name)",
     )
     parser.add_argument(
+        "--loss",
+        metavar="PORTS",
+        type=value(values.listen),
+        help="UDP ports on which sequence numbers are followed, for gfwd status --loss: 2055,4739,6343 or all "
+        "(default: none)",
+    )
+    parser.add_argument(
         "--mac",
         metavar="IP=MAC",
         type=value(values.neighbour),
@@ -87,6 +94,7 @@ def config(arguments: argparse.Namespace, command: str) -> "Config":
         outputs=outputs,
         own=tuple(arguments.address) if arguments.address else None,
         listen=arguments.listen,
+        loss=arguments.loss,
         macs=dict(arguments.mac),
         workers=workers(arguments),
         cpus=arguments.cpu,
@@ -118,6 +126,7 @@ def refuse_beside_config(arguments: argparse.Namespace, command: str) -> None:
         "--port": arguments.both,
         "--address": arguments.address,
         "--listen": arguments.listen,
+        "--loss": arguments.loss,
         "--mac": arguments.mac,
         "--workers": arguments.workers,
         "--cpu": arguments.cpu,

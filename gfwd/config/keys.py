@@ -22,6 +22,7 @@ from gfwd.rules.fields import parse_prefix, quote
 
 SIZE_MOST: Final = 1 << 24
 FRAGMENTS_MOST: Final = 1 << 16
+STREAMS_MOST: Final = 1 << 20
 """What the core's tables can hold."""
 
 _MOST: Final = 65_535  # workers, and the number of a CPU: more than any host has
@@ -92,8 +93,9 @@ def _limits() -> Schema:
         "flows": "Pairs of exporter and port for which the rule is remembered; others are looked up each time.",
         "unknown": "Exporters that no rule wants, for gfwd unknown.",
         "fragments": "Datagrams whose fragments are followed, and fragments that wait for the first one of theirs.",
+        "streams": "Exporters' source ports and domains whose sequence numbers are followed, where loss says so.",
     }
-    most = {"fragments": FRAGMENTS_MOST}
+    most = {"fragments": FRAGMENTS_MOST, "streams": STREAMS_MOST}
     return _Limits.from_dict(
         {
             key: Number(1, most.get(key, SIZE_MOST), example=str(usual), says=f"{says[key]} Default: {usual}.")
@@ -180,6 +182,14 @@ class _Whole(Group):
         example='"514,2055,9990-9999"',
         numbers=True,
         says='UDP ports that are gfwd\'s, or "all". Default: those that the rules name.',
+    )
+    loss = Text(
+        values.listen,
+        values.listen_text,
+        example='"2055,4739,6343"',
+        numbers=True,
+        says='UDP ports, or "all", on which sequence numbers are followed (NetFlow, IPFIX, sFlow), so that gfwd status'
+        " --loss says what never came. Default: none.",
     )
     workers = Number(1, _MOST, example="2", says="Threads that forward. Default: one for each of cpus, or one.")
     cpus = Several(

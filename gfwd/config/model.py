@@ -20,13 +20,15 @@ class LogSetting:
 
 class Sizes(NamedTuple):
     """Of what each worker keeps. exporters: counted each by itself. flows: remembered pairs of exporter and port.
-    unknown: exporters that no rule wants. fragments: datagrams whose fragments are followed.
+    unknown: exporters that no rule wants. fragments: datagrams whose fragments are followed. streams:
+    whose sequence numbers are.
     """
 
     exporters: int = 65_536
     flows: int = 65_536
     unknown: int = 1_024
     fragments: int = 1_024
+    streams: int = 16_384
 
 
 USUAL_SIZES: Final = Sizes()
@@ -99,13 +101,14 @@ class Config:
     """What to forward, from where to where, and by how many workers.
 
     path: the file. inputs, outputs: ports that exporters send to, and that lead to collectors. own: addresses that are
-    ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. macs: of
-    neighbours that are not to be asked for. gateways: before prefixes that collectors are in. vlans: of ports, in which
-    what leaves there leaves. rarp: IPv4 addresses of stations that ask for their own, by MAC. sizes: of the core's
-    tables. cpus: one for each worker, or none. collectors, groups: those that have a name; in the rules, each stands
-    instead of its name. control: the path of the control socket; None: there is none. watch: whether a change of a file
-    is taken without being told. lines: of the file, in which those with a name stand; what it means does not hang on
-    them. has_tables: the rules are [[rule]] tables of it.
+    ours; None: those that the inputs have. listen: UDP ports that are ours; None: those that the rules name. loss:
+    those on which sequence numbers are followed; None: there are none. macs: of neighbours that are not to be asked
+    for. gateways: before prefixes that collectors are in. vlans: of ports, in which what leaves there leaves. rarp:
+    IPv4 addresses of stations that ask for their own, by MAC. sizes: of the core's tables. cpus: one for each worker,
+    or none. collectors, groups: those that have a name; in the rules, each stands instead of its name. control: the
+    path of the control socket; None: there is none. watch: whether a change of a file is taken without being told.
+    lines: of the file, in which those with a name stand; what it means does not hang on them. has_tables: the rules are
+    [[rule]] tables of it.
     """
 
     path: str
@@ -114,6 +117,7 @@ class Config:
     outputs: tuple[PortName, ...]
     own: tuple[Prefix, ...] | None = None
     listen: Ports | None = None
+    loss: Ports | None = None
     macs: Mapping[Address, bytes] = field(default_factory=dict)
     gateways: Mapping[Prefix, Address] = field(default_factory=dict)
     vlans: Mapping[PortName, int] = field(default_factory=dict)

@@ -26,6 +26,7 @@ class Setting:
     that are not to be asked for. gateways: before prefixes that collectors are in. vlans: of ports, by their names.
     icmp: what is said by it. rarp: addresses of stations. resolve: which addresses get copies, for collectors that do
     not say it.
+    follow: UDP ports on which sequence numbers are followed.
     """
 
     rules: RuleSet
@@ -39,6 +40,7 @@ class Setting:
     icmp: IcmpSetting = USUAL_ICMP
     rarp: Mapping[bytes, Address] = field(default_factory=dict)
     resolve: Resolve = "first"
+    follow: Ports = ()
 
     def has_all(self, collector: Collector) -> bool:
         """Whether all addresses of a collector get copies, and not the first that there is a way to."""

@@ -230,6 +230,7 @@ class Forwarder:
             counters=course.assignment.rule_slots(),
             own=course.own(),
             listen=course.setting.listen,
+            follow=course.setting.follow,
             exporters=course.setting.rules.exporters,
             down=course.down,
             places=places,

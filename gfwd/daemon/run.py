@@ -19,6 +19,7 @@ from gfwd.daemon.keep_up import KeepUp
 from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log.event import Say
 from gfwd.daemon.log.writer import Log
+from gfwd.daemon.loss import LossProof
 from gfwd.daemon.names.names import Names
 from gfwd.daemon.netmap_ports import open_netmap_ports
 from gfwd.daemon.own import addresses_on
@@ -110,6 +111,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         service = Service(
             forwarder,
             unknown,
+            LossProof(core, workers),
             around.names,
             config,
             around.reader,

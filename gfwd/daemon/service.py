@@ -19,6 +19,7 @@ from gfwd.daemon.listeners.metrics import MetricsListener
 from gfwd.daemon.log import events
 from gfwd.daemon.log.event import Event, Say
 from gfwd.daemon.log.writer import Log
+from gfwd.daemon.loss import LossProof
 from gfwd.daemon.names import once
 from gfwd.daemon.names.names import Addresses, Names
 from gfwd.daemon.reload import Fresh, Reader, Tally
@@ -58,6 +59,7 @@ def setting_of(fresh: Fresh, own: tuple[Prefix, ...], addresses: Addresses) -> S
         icmp=config.icmp,
         rarp=config.rarp,
         resolve=config.dns.resolve,
+        follow=config.loss or (),
     )
 
 
@@ -88,6 +90,7 @@ class Service:
         self,
         forwarder: Forwarder,
         unknown: UnknownExporters,
+        loss: LossProof,
         names: Names,
         config: Config,
         reader: Reader,
@@ -97,7 +100,8 @@ class Service:
         render: Render,
     ) -> None:
         self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
-        self._metrics, self._names = metrics, names
+        self._metrics, self._names, self._loss = metrics, names, loss
+        self._loss.is_on = config.loss is not None
         self._log, self._say, self._render = log, log.say, render
         self._started = time.monotonic()
         self._reloads = Tally(last_done=time.time())
@@ -133,6 +137,7 @@ class Service:
                 if control is not None:
                     control.look()
                 self._metrics.look(self._metrics_page)
+                self._loss.advance(time.monotonic())
                 self._reload()
                 self._look_at_files()
                 try:
@@ -155,7 +160,9 @@ class Service:
         """None: until something comes."""
         watch = self._watch if not self._askers else None  # it looks at nothing while something is read
         deadlines = [
-            its.deadline() for its in (self._forwarder, self._names, watch, control, self._metrics) if its is not None
+            its.deadline()
+            for its in (self._forwarder, self._names, self._loss, watch, control, self._metrics)
+            if its is not None
         ]
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
@@ -199,6 +206,8 @@ class Service:
             )
         elif do == "names":
             reply([one._asdict() for one in self._names.report(time.monotonic())])
+        elif do == "loss":
+            reply(self._loss.answer(self._forwarder.report()))
         elif do == "unknown":
             reply(self._unknown_as_asked(question))
         elif do == "reload":
@@ -240,6 +249,7 @@ class Service:
                 rules_most=rules_most,
                 exporters=self._forwarder.exporters(),
                 unknown=self._unknown.number(),
+                losses=self._loss.totals(),
                 started=self._started_at,
                 reloads=self._reloads,
                 answers=self._metrics.answers,
@@ -317,6 +327,7 @@ class Service:
             with self._metrics.changed_to(metrics):
                 self._forwarder.take(setting, fresh.space)
             self._config = fresh.config
+            self._loss.is_on = fresh.config.loss is not None
             self._names.take(held, time.monotonic())
             self._log.take(fresh.config.log)
             tell_of(fresh.remarks, self._say)

@@ -9,6 +9,7 @@ from gfwd.metrics.exposition import Family
 
 _COLLECTOR: Final = ("collector",)
 _PORT: Final = ("port",)
+_COUNTS: Final = ("protocol", "counts")
 
 # ---- gfwd as a whole ----
 
@@ -145,6 +146,24 @@ FRAGMENTS_MADE: Final = Family(
 TAPPED: Final = Family("gfwd_tap_datagrams_total", "counter", "Datagrams handed out for inspection")
 TAP_LOST: Final = Family(
     "gfwd_tap_lost_datagrams_total", "counter", "Datagrams for inspection for which there was no room"
+)
+LOSS_DATAGRAMS: Final = Family(
+    "gfwd_loss_datagrams", "gauge", "Datagrams whose sequence numbers were followed", _COUNTS
+)
+LOSS_RECEIVED: Final = Family(
+    "gfwd_loss_received", "gauge", "What these say that they hold, in what they count", _COUNTS
+)
+LOSS_LOST: Final = Family(
+    "gfwd_loss_lost", "gauge", "What has not come, by sequence numbers, in what they count", _COUNTS
+)
+LOSS_REORDERED: Final = Family("gfwd_loss_reordered_datagrams", "gauge", "Datagrams that came late", _COUNTS)
+LOSS_DOUBLED: Final = Family("gfwd_loss_doubled_datagrams", "gauge", "Datagrams that came once more", _COUNTS)
+LOSS_RESTARTS: Final = Family("gfwd_loss_restarts", "gauge", "Sequences that began anew", _COUNTS)
+LOSS_NOT_FOLLOWED: Final = Family(
+    "gfwd_loss_not_followed_datagrams_total",
+    "counter",
+    "Datagrams on ports where sequence numbers are followed, and theirs were not: numberless, streams or ipfix",
+    ("why",),
 )
 INJECTED: Final = Family("gfwd_injected_frames_total", "counter", "Frames that gfwd made itself")
 INJECT_LOST: Final = Family(

@@ -78,7 +78,7 @@ class Sequence:
         else:
             its.doubled += 1
 
-    def lose_track(self) -> None:
+    def interrupt(self) -> None:
         """What comes next need not follow on what came so far: not all of that was seen here."""
         self._next = None
 

@@ -14,6 +14,15 @@ SYSLOG: Final = "syslog"
 SNMP: Final = "SNMP"
 
 
+def protocol_text(protocol: str | None, version: int | str | None) -> str:
+    """NetFlow v9, IPFIX, syslog (RFC 5424)."""
+    if protocol is None:
+        return "unknown"
+    if version is None or protocol == IPFIX:
+        return protocol
+    return f"syslog (RFC {version})" if protocol == SYSLOG else f"{protocol} v{version}"
+
+
 class Kind(StrEnum):
     """Of a set (RFC 7011 §3.3.2; FlowSet in RFC 3954 §5)."""
 

@@ -104,6 +104,12 @@ class Streams:
         if len(sequences) > 1 and (best := _best(sequences))[1].findings.in_order >= _SURE:
             self._sequences[stream] = [best]
 
+    def interrupt(self) -> None:
+        """Datagrams may have come that are not known here, of any stream."""
+        for sequences in self._sequences.values():
+            for _, sequence in sequences:
+                sequence.interrupt()
+
     def findings(self) -> Iterator[Found]:
         """In the order in which they were first seen."""
         for stream, sequences in self._sequences.items():

@@ -1,10 +1,11 @@
 """How a gfwd that runs stands → samples of all metrics (metrics/families.py)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gfwd import __version__
+from gfwd.daemon.loss import LossTotal
 from gfwd.daemon.reload import Tally
 from gfwd.daemon.report import PortReport, Report
 from gfwd.metrics import families as of
@@ -18,8 +19,9 @@ class Standing:
     """All that metrics tell of.
 
     report: with its rules, where some of them are to have metrics: rules_most, at most. rules: how many there are.
-    exporters: how many are told apart. unknown: likewise pairs of source and port that no rule wants. started: seconds
-    since 1970. answers: of the listener, by HTTP status. cut_off: connections without an answer.
+    exporters: how many are told apart. unknown: likewise pairs of source and port that no rule wants. losses: by
+    sequence numbers. started: seconds since 1970. answers: of the listener, by HTTP status. cut_off: connections
+    without an answer.
     """
 
     report: Report
@@ -27,6 +29,7 @@ class Standing:
     rules_most: int | None
     exporters: int
     unknown: int
+    losses: Sequence[LossTotal]
     started: float
     reloads: Tally
     answers: Mapping[int, int]
@@ -52,6 +55,7 @@ def samples(standing: Standing) -> Iterator[Sample]:
     yield from _neighbours(standing.report)
     for answer in standing.report.answers:
         yield of.ANSWERED(answer.n, answer.port, answer.kind, answer.result)
+    yield from _losses(standing)
     yield from _work(standing.report)
 
 
@@ -157,6 +161,22 @@ def _neighbours(report: Report) -> Iterator[Sample]:
     for state in NeighbourState:
         name = state.name.lower()
         yield of.NEIGHBOURS(there[name], name)
+
+
+def _losses(standing: Standing) -> Iterator[Sample]:
+    for protocol, counts, its in standing.losses:
+        for family, n in (
+            (of.LOSS_DATAGRAMS, its.datagrams),
+            (of.LOSS_RECEIVED, its.counted),
+            (of.LOSS_LOST, its.lost),
+            (of.LOSS_REORDERED, its.reordered),
+            (of.LOSS_DOUBLED, its.doubled),
+            (of.LOSS_RESTARTS, its.restarts),
+        ):
+            yield family(n, protocol, counts)
+    work = standing.report.work
+    for why, n in (("numberless", work.numberless), ("streams", work.unfollowed), ("ipfix", work.ipfix_lost)):
+        yield of.LOSS_NOT_FOLLOWED(n, why)
 
 
 def _work(report: Report) -> Iterator[Sample]:

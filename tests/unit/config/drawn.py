@@ -238,6 +238,7 @@ def configurations(draw: st.DrawFn) -> Config:
         outputs=outputs,
         own=draw(st.none() | st.lists(prefixes(), min_size=1, max_size=3, unique=True).map(tuple)),
         listen=draw(port_sets() if not named_ports(ruleset) else st.none() | port_sets()),
+        loss=draw(st.none() | port_sets()),
         macs=draw(st.dictionaries(hosts_addresses(), MACS)),
         gateways=draw(st.dictionaries(prefixes(), hosts_addresses(), max_size=3)),
         vlans=draw(st.dictionaries(st.sampled_from(outputs), VLANS)),
@@ -245,7 +246,7 @@ def configurations(draw: st.DrawFn) -> Config:
         icmp=draw(
             st.builds(IcmpSetting, echo=st.integers(0, 10_000), port_unreachable=st.booleans(), too_big=st.booleans())
         ),
-        sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3, st.integers(1, 1 << 16))),
+        sizes=draw(st.builds(Sizes, *[st.integers(1, 1 << 24)] * 3, st.integers(1, 1 << 16), st.integers(1, 1 << 20))),
         workers=len(cpus) or draw(st.integers(1, 8)),
         cpus=cpus,
         control=draw(st.none() | st.just("/var/run/gfwd/control")),

@@ -11,11 +11,12 @@ import pytest
 
 from gfwd import __version__
 from gfwd.daemon.listeners.exposed import Standing, metrics_page
+from gfwd.daemon.loss import LossTotal
 from gfwd.daemon.reload import Tally
 from gfwd.daemon.report import AnswerReport, HealthReport, NameReport, NeighbourReport, PortReport, Report
 from gfwd.metrics.families import FAMILIES
 from gfwd.metrics.ledger import Ledger, RuleCount
-from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, FrameLedger, Work
+from gfwd.native.core import DROP_CAUSES, CopyLedger, Count, Findings, FrameLedger, Work
 from tests import exposition
 from tests.exposition import total, value
 
@@ -42,7 +43,7 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
     )
     report = Report(
         ledger=ledger,
-        work=Work(*range(1, 11)),
+        work=Work(*range(1, 15)),
         ports=(
             PortReport("xdp:eth0", "native", 1, 1, 20, 30, 2, 1, 0, None),
             PortReport("netmap:ix0", "netmap", 1, 1, None, None, None, None, None, "the interface is gone"),
@@ -68,6 +69,7 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
         rules_most=10,
         exporters=4,
         unknown=3,
+        losses=[LossTotal("NetFlow", "flows", Findings(40, 38, 400, 10, 1, 1, 0, 0))],
         started=1_000.25,
         reloads=Tally(last_done=1_000.25, last_failed=2_000.5, is_last_done=False, done=2, failed=1),
         answers={200: 5, 404: 1},

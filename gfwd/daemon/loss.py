@@ -1,0 +1,171 @@
+"""Loss proof: what never came to a gfwd that runs, by exporters' sequence numbers; beside it, what gfwd lost itself.
+
+The core reads the sequence numbers of NetFlow and sFlow. Those of IPFIX count data records, and only who keeps its
+templates can count these: the core hands such datagrams out, and they are followed here. It hands out no more than
+there is room for; across such a gap nothing is known, and nothing is taken for lost.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final, NamedTuple
+
+from gfwd.daemon.capture.datagrams import ETHERNET, Skipped, address_text, datagram
+from gfwd.daemon.report import Report
+from gfwd.metrics.ledger import Ledger
+from gfwd.native.core import Core, Findings, Record, Stream, Worker
+from gfwd.netflow.cache import Sender, TemplateCache
+from gfwd.netflow.decode import decode
+from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW
+from gfwd.netflow.streams import Found, Streams
+
+_MOST: Final = 512  # datagrams at one look, so that all else has its turn
+_SOON_S: Final = 0.02
+_IDLE_S: Final = 0.2
+
+
+class LossTotal(NamedTuple):
+    """Of all exporters of a protocol that count the same; the rest as in core.Findings."""
+
+    protocol: str
+    counts: str
+    findings: Findings
+
+
+class _Ipfix:
+    """What one worker hands out. Each datagram of a stream comes by the same worker, so templates are known to it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.streams = Streams()
+        self._worker = worker
+        self._cache = TemplateCache()
+        self._lost = 0  # as the last record said it
+
+    def take(self, most: int) -> int:
+        """Follows at most so many datagrams; returns how many there were."""
+        for n in range(most):
+            record = self._worker.take_ipfix()
+            if record is None:
+                return n
+            self._follow(record)
+        return most
+
+    def _follow(self, record: Record) -> None:
+        if record.lost != self._lost:
+            self._lost = record.lost
+            self.streams.interrupt()
+        found = datagram(ETHERNET, record.frame)
+        if isinstance(found, Skipped):
+            return  # the core has looked: it is UDP, and it is whole
+        session = found.source_port, found.destination, found.destination_port
+        message = decode(IPFIX, found.payload, Sender(found.source, session), self._cache)
+        if found.cut:
+            message.step = None  # of a first fragment, nobody knows how many records the others hold
+        self.streams.take(address_text(found.source), found.source_port, message)
+
+
+class LossProof:
+    """Of a core and its workers. is_on: whether some port asks for it."""
+
+    def __init__(self, core: Core, workers: Sequence[Worker]) -> None:
+        self.is_on = False
+        self._core = core
+        self._ipfix = [_Ipfix(worker) for worker in workers]
+        self._next_look = 0.0
+
+    def deadline(self) -> float | None:
+        """When `advance` wants to be called next (time.monotonic()); None: never."""
+        return self._next_look if self.is_on else None
+
+    def advance(self, now: float) -> None:
+        """Follow what has been handed out, or some of it."""
+        if not self.is_on or now < self._next_look:
+            return
+        found = [its.take(_MOST) for its in self._ipfix]
+        self._next_look = time.monotonic() + (_SOON_S if any(found) else _IDLE_S)
+
+    def answer(self, report: Report) -> dict[str, Any]:
+        """All of it, as objects of JSON."""
+        work, streams = report.work, self._core.streams()
+        return {
+            "is_on": self.is_on,
+            "streams": [*map(_of_core, (one for one in streams if one.family)), *map(_of_ipfix, self._followed_here())],
+            "gone": _sum(one.findings for one in streams if not one.family)._asdict(),
+            "not_followed": {
+                "numberless": work.numberless,
+                "streams_without_room": work.unfollowed + sum(its.streams.not_told_apart for its in self._ipfix),
+                "ipfix_without_room": work.ipfix_lost,
+            },
+            "inside": _inside(report.ledger, report),
+        }
+
+    def totals(self) -> list[LossTotal]:
+        """By protocol, also of streams that gave up their places, which are NetFlow's or sFlow's: "other"."""
+        found: dict[tuple[str, str], list[Findings]] = {}
+        for one in self._core.streams():
+            protocol = "other" if one.family == 0 else _protocol(one)
+            found.setdefault((protocol, one.counts if one.family else "any"), []).append(one.findings)
+        for _, counts, its in self._followed_here():
+            values = asdict(its)
+            found.setdefault((IPFIX, counts), []).append(Findings(*(values[name] for name in Findings._fields)))
+        return [LossTotal(protocol, counts, _sum(all_of_it)) for (protocol, counts), all_of_it in found.items()]
+
+    def _followed_here(self) -> Iterator[Found]:
+        for its in self._ipfix:
+            yield from its.streams.findings()
+
+
+def _protocol(one: Stream) -> str:
+    return SFLOW if one.agent else NETFLOW
+
+
+def _sum(findings: Iterable[Findings]) -> Findings:
+    columns = zip(*findings, strict=True)
+    sums = [sum(column) for column in columns]
+    return Findings(*sums) if sums else Findings(*(0 for _ in Findings._fields))
+
+
+def _of_core(one: Stream) -> dict[str, Any]:
+    """As gfwd inspect --loss says it, with when the first and the last datagram came (s since 1970)."""
+    has_domain = one.agent or one.version != 7
+    return {
+        "exporter": address_text(one.address),
+        "source_port": one.source_port,
+        "protocol": _protocol(one),
+        "version": one.version,
+        "source_id": one.domain if has_domain else None,
+        "agent": address_text(one.agent) if one.agent else None,
+        "counts": one.counts,
+        **one.findings._asdict(),
+        "unproven": 0,
+        "first": one.first / 1e9,
+        "last": one.last / 1e9,
+    }
+
+
+def _of_ipfix(found: Found) -> dict[str, Any]:
+    return {
+        **found.stream._asdict(),
+        "counts": found.counts,
+        **asdict(found.findings),
+        "first": None,
+        "last": None,
+    }
+
+
+def _inside(ledger: Ledger, report: Report) -> dict[str, Any]:
+    """What the ledgers say of the same time: all exporters, all ports."""
+    copies = ledger.copies()
+    return {
+        "ports": {port.name: {"ours": port.ours, "lost": port.lost} for port in report.ports if port.ours is not None},
+        "frames": {"received": ledger.frames.received, "drops": _some(ledger.frames.drops)},
+        "copies": {"wanted": copies.wanted, "sent": copies.sent, "pending": copies.pending},
+        "collectors": {
+            name: {"wanted": its.wanted, "sent": its.sent, "drops": _some(its.drops)}
+            for name, its in ledger.collectors.items()
+        },
+    }
+
+
+def _some(drops: dict[str, int]) -> dict[str, int]:
+    return {cause: n for cause, n in drops.items() if n}
