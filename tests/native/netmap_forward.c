@@ -39,7 +39,7 @@ static void
 open_core(const char *plan_path, const char *const *names)
 {
 	const struct fw_limits limits = { .rules = 16, .collectors = 16, .neighbours = 8, .exporters = 16, .flows = 64,
-	    .frame_bytes = 2048, .ring_slots = 16, .unknown = 16, .fragments = 16 };
+	    .frame_bytes = 2048, .ring_slots = 16, .unknown = 16, .fragments = 16, .streams = 16 };
 	uint8_t mac[6] = { 2, 0, 0, 0, 9, 0 };
 	size_t bytes;
 	uint8_t *plan = read_file(plan_path, &bytes);

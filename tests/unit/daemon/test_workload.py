@@ -60,14 +60,14 @@ def test_what_options_add():
     assert [rule.applies_always for rule in ruleset(text, "all").rules] == [False] * 10 + [True]
     assert len(ruleset(text, "all").collectors()) == 3
     assert ruleset(text, "exporters").exporters.limit == 1_000_000_000
-    assert ruleset(text, "resolved") == plain
-    assert len({ruleset(text, name) for name in OPTIONS}) == len(OPTIONS) - 1
+    assert ruleset(text, "resolved") == ruleset(text, "followed") == plain
+    assert len({ruleset(text, name) for name in OPTIONS}) == len(OPTIONS) - 2
 
 
 @pytest.mark.parametrize("size", [60, 188, 1_514])
 def test_frames_are_sound(size):
     case = Case(rules=10, exporters=20, frame_bytes=size)
-    data = frames(case)
+    data = bytes(frames(case))
     packets = [Ether(data[at : at + size]) for at in range(0, len(data), size)]
     assert len(packets) == len({packet[IP].src for packet in packets}) == 20
     for packet in packets:
@@ -80,7 +80,7 @@ def test_frames_are_sound(size):
 
 def test_a_flood_hardly_ever_repeats_and_known_exporters_do():
     case = Case(rules=10, exporters=100, frame_bytes=60, flood=50)
-    data = frames(case)
+    data = bytes(frames(case))
     flows = Counter(data[at + 26 : at + 30] + data[at + 36 : at + 38] for at in range(0, len(data), 60))
     known = [n for n in flows.values() if n > 100]
     assert len(known) == 100
