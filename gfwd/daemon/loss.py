@@ -19,8 +19,8 @@ from gfwd.netflow.decode import decode
 from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW
 from gfwd.netflow.streams import Found, Streams
 
-_MOST: Final = 512  # datagrams at one look, so that all else has its turn
-_SOON_S: Final = 0.02
+_LOOK_S: Final = 0.01  # so long a look is at most, and what is left waits: all else is to have its turn
+_SOON_S: Final = 0.01
 _IDLE_S: Final = 0.2
 
 
@@ -41,14 +41,13 @@ class _Ipfix:
         self._cache = TemplateCache()
         self._lost = 0  # as the last record said it
 
-    def take(self, most: int) -> int:
-        """Follows at most so many datagrams; returns how many there were."""
-        for n in range(most):
-            record = self._worker.take_ipfix()
-            if record is None:
-                return n
+    def take(self, until: float) -> bool:
+        """Follows what is there, until then at most (time.monotonic()). Whether there was anything."""
+        record = first = self._worker.take_ipfix()
+        while record is not None:
             self._follow(record)
-        return most
+            record = self._worker.take_ipfix() if time.monotonic() < until else None
+        return first is not None
 
     def _follow(self, record: Record) -> None:
         if record.lost != self._lost:
@@ -81,7 +80,7 @@ class LossProof:
         """Follow what has been handed out, or some of it."""
         if not self.is_on or now < self._next_look:
             return
-        found = [its.take(_MOST) for its in self._ipfix]
+        found = [its.take(time.monotonic() + _LOOK_S / len(self._ipfix)) for its in self._ipfix]
         self._next_look = time.monotonic() + (_SOON_S if any(found) else _IDLE_S)
 
     def answer(self, report: Report) -> dict[str, Any]:

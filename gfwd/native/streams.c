@@ -7,86 +7,6 @@
 /* Datagrams in order by one way to count: then no other is tried any more. */
 #define SURE 32U
 
-/* ---- what a header says ---- */
-
-/* Cisco, NetFlow Export Datagram Format; RFC 3954 §5.1; RFC 7011 §3.1. */
-enum { V5_BYTES = 24, V9_BYTES = 20, IPFIX_BYTES = 16 };
-enum { AT_COUNT = 2, AT_UPTIME = 4, AT_V5_SEQUENCE = 16, AT_V5_ENGINE = 20, AT_V9_SEQUENCE = 12, AT_V9_SOURCE = 16 };
-/* sflow_version_5.txt §5; from the agent's address on, offsets are those behind it. */
-enum { SFLOW_BYTES = 24, AT_ADDRESS_TYPE = 4, AT_AGENT = 8, AT_SUB_AGENT = 0, AT_SFLOW_SEQUENCE = 4, AT_SFLOW_UPTIME = 8 };
-
-/* A datagram's stream, and its place in it by each way to count. */
-struct header {
-	struct stream_key key;
-	struct fw_place place;		/* by the first way */
-	uint32_t n_records;		/* by the second, where there is one, it moves the number on by so many */
-	uint32_t n_ways;
-};
-
-static inline void
-set_kind(struct header *h, enum stream_kind kind, uint32_t domain)
-{
-	h->key.rest |= (uint64_t)domain << 32 | (uint64_t)kind << 8;
-}
-
-static inline void
-read_v9(struct header *h, const uint8_t *data)
-{
-	set_kind(h, STREAM_V9, get32(data + AT_V9_SOURCE));
-	h->place = (struct fw_place){ get32(data + AT_V9_SEQUENCE), 1, get32(data + AT_UPTIME) };
-	h->n_records = get16(data + AT_COUNT);
-	h->n_ways = 2;
-}
-
-static inline void
-read_v5(struct header *h, const uint8_t *data, unsigned version)
-{
-	set_kind(h, version == 5 ? STREAM_V5 : STREAM_V7, version == 5 ? get16(data + AT_V5_ENGINE) : 0);
-	h->place = (struct fw_place){ get32(data + AT_V5_SEQUENCE), get16(data + AT_COUNT), get32(data + AT_UPTIME) };
-	h->n_ways = 1;
-}
-
-static inline bool
-read_sflow(struct header *h, const uint8_t *data, uint32_t bytes)
-{
-	uint32_t type = get32(data + AT_ADDRESS_TYPE), address = type == 1 ? 4 : 16;
-	const uint8_t *behind = data + AT_AGENT + address;
-
-	if ((type != 1 && type != 2) || bytes < SFLOW_BYTES + address)
-		return false;
-	h->key.agent_hi = type == 1 ? 0 : get64(data + AT_AGENT);
-	h->key.agent_lo = type == 1 ? get32(data + AT_AGENT) : get64(data + AT_AGENT + 8);
-	set_kind(h, type == 1 ? STREAM_SFLOW4 : STREAM_SFLOW6, get32(behind + AT_SUB_AGENT));
-	h->place = (struct fw_place){ get32(behind + AT_SFLOW_SEQUENCE), 1, get32(behind + AT_SFLOW_UPTIME) };
-	h->n_ways = 1;
-	return true;
-}
-
-enum content { HAS_PLACE, IS_IPFIX, HAS_NONE };
-
-static inline enum content
-read_header(struct header *h, const struct fw_packet *p, const uint8_t *frame)
-{
-	const uint8_t *udp = frame + p->udp, *data = udp + UDP_BYTES;
-	uint32_t bytes = packet_udp_bytes(p, frame) - UDP_BYTES;
-	unsigned version;
-
-	if (unlikely(bytes < IPFIX_BYTES))
-		return HAS_NONE;
-	h->key = (struct stream_key){ p->key.src_hi, p->key.src_lo, 0, 0,
-		(uint64_t)get16(udp) << 16 | key_family(&p->key) };
-	version = get16(data);
-	if (version == 9 && bytes >= V9_BYTES)
-		read_v9(h, data);
-	else if ((version == 5 || version == 7) && bytes >= V5_BYTES)
-		read_v5(h, data, version);
-	else if (version == 10)
-		return IS_IPFIX;
-	else
-		return get32(data) == 5 && read_sflow(h, data, bytes) ? HAS_PLACE : HAS_NONE;
-	return HAS_PLACE;
-}
-
 /* ---- finding a stream ---- */
 
 static inline uint64_t
@@ -225,7 +145,7 @@ begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
 /* ---- a datagram ---- */
 
 static inline void
-take_by_way(struct stream *its, const struct header *h, unsigned way)
+take_by_way(struct stream *its, const struct exported *h, unsigned way)
 {
 	const struct fw_place by_records = { h->place.number, h->n_records, h->place.uptime };
 
@@ -234,7 +154,7 @@ take_by_way(struct stream *its, const struct header *h, unsigned way)
 
 /* The way by which most stand in order; of equals, the first. Loss makes no other look better: chance is rarely right. */
 static __attribute__((noinline)) void
-take_by_each_way(struct stream *its, const struct header *h)
+take_by_each_way(struct stream *its, const struct exported *h)
 {
 	unsigned best = 0;
 
@@ -283,7 +203,7 @@ is_followed(const struct fw_plan *plan, const struct fw_packet *p)
 
 /* Not the stream of its exporter's last datagram. NULL: there is no room. */
 static __attribute__((noinline)) struct stream *
-find_or_begin(struct fw_streams *s, const struct header *h, uint32_t exporter, uint64_t now)
+find_or_begin(struct fw_streams *s, const struct exported *h, uint32_t exporter, uint64_t now)
 {
 	uint32_t there = s->index[find(s, &h->key)];
 	struct stream *its = there != 0 ? &s->streams[there - 1] : begin(s, &h->key, now);
@@ -297,13 +217,13 @@ static inline void
 follow(struct fw_streams *s, struct fw_work *work, const struct fw_queue *in, const struct fw_frame *frame,
     const struct fw_packet *p)
 {
-	struct header h;
-	enum content content = read_header(&h, p, frame->data);
+	struct exported h;
+	enum exported_as content = exported_read(&h, p, frame->data);
 	struct stream *its = &s->streams[s->latest[p->exporter]];
 	uint64_t now;
 
-	if (unlikely(content != HAS_PLACE)) {
-		if (content == IS_IPFIX)
+	if (unlikely(content != EXPORTED_PLACE)) {
+		if (content == EXPORTED_IPFIX)
 			hand_out(s, work, in, frame);
 		else
 			work->numberless++;

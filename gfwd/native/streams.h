@@ -13,24 +13,11 @@
 #define GFWD_STREAMS_H
 
 #include "clock.h"
-#include "parse.h"
+#include "exported.h"
 #include "ring.h"
 #include "sequence.h"
 
 #define STREAM_STALE_NS (UINT64_C(15) * 60 * 1000000000)
-/* The ways in which datagrams of one kind are known to count: there are CGNs whose NetFlow v9 counts records, as v5 does. */
-#define STREAM_WAYS 2U
-
-enum stream_kind { STREAM_V5 = 1, STREAM_V7, STREAM_V9, STREAM_SFLOW4, STREAM_SFLOW6 };
-
-/* Whose sequence numbers go on from each other. */
-struct stream_key {
-	uint64_t src_hi;
-	uint64_t src_lo;
-	uint64_t agent_hi;		/* of sFlow, whose exporter may send for several; else 0 */
-	uint64_t agent_lo;
-	uint64_t rest;			/* domain << 32 | source port << 16 | kind << 8 | family */
-};
 
 /* A datagram in order touches a pair of lines: who it is, and the beginning of the first way. */
 struct stream {
