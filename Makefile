@@ -5,6 +5,9 @@ PYTHON ?= python3
 JOBS ?= auto
 BENCH ?=
 BINARY ?=
+TARGET ?=
+RELEASE ?= 14
+PACKAGE ?=
 PY = .venv/bin/python
 
 all: core ## .venv/bin/gfwd, ready to run (the default)
@@ -33,6 +36,13 @@ binary: core .venv/stamp-binary ## .cache/binary/gfwd, all in one executable (ta
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
 		-r requirements-binary.lock
 	@touch .venv/stamp-binary
+
+# The executable is made by make binary, where there is none of these sources.
+package: .venv/stamp ## .cache/package/…/gfwd-VERSION.pkg, for FreeBSD (TARGET=aarch64-freebsd, RELEASE=15; docs/freebsd.md)
+	$(PY) build/package.py --target "$(TARGET)" --release $(RELEASE) $(PACKAGE)
+
+manual: .venv/stamp ## packaging/man/ anew, after options or keys have changed
+	@$(PY) build/manual.py
 
 demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
@@ -64,4 +74,4 @@ clean: ## removes all that was made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core binary demo test sanitized lint bench bench-xdp lock clean help
+.PHONY: all core binary package manual demo test sanitized lint bench bench-xdp lock clean help

@@ -66,13 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def command_line() -> argparse.ArgumentParser:
+    """All commands and options; build/completion.py reads them too."""
     parser = argparse.ArgumentParser(prog="gfwd", description="Forwards UDP logs from exporters to collectors by rule.")
     parser.add_argument("--version", action="version", version=f"gfwd {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers)
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    chosen = command_line().parse_args(arguments)
     status: int = chosen.run(chosen)
     return status
 
