@@ -14,6 +14,7 @@ from typing import cast
 from gfwd.native.core import Core, Limits, NeighbourState, Record
 from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
+from gfwd.plan.taps import Tap
 from gfwd.rules import classic
 from gfwd.rules.fields import parse_ports
 from gfwd.rules.model import (
@@ -53,7 +54,9 @@ class Compiled:
     turns: dict[str, int]
 
 
-def plan_of(world: frames.World, *, tap_every: int = 0, first_collector: int = 0, first_neighbour: int = 0) -> Compiled:
+def plan_of(
+    world: frames.World, *, taps: Sequence[Tap] = (), first_collector: int = 0, first_neighbour: int = 0
+) -> Compiled:
     """The plan of a world whose collectors and neighbours have the slots from these on."""
     model = _Model(world)
     ruleset = model.ruleset
@@ -67,7 +70,6 @@ def plan_of(world: frames.World, *, tap_every: int = 0, first_collector: int = 0
         listen=_listen(world, ruleset),
         exporters=ruleset.exporters,
         down=frozenset(model.collectors[index] for index, target in model.targets.items() if target.is_down),
-        tap_every=tap_every,
     )
     by_line = {rule.line: number for number, rule in enumerate(space.ranked)}
     order_of = {rule.line: order for order, rule in enumerate(ruleset.rules)}
@@ -235,13 +237,11 @@ def plan_from(
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
     listen: Ports = ALL_PORTS,
     follow: Ports = (),
-    tap_every: int = 0,
+    taps: Sequence[Tap] = (),
 ) -> bytes:
     """The plan of a rules text; see plan_of_rules."""
     ruleset = classic.parse(text, "hand.rules")
-    return plan_of_rules(
-        ruleset, ports=ports, egress=egress, own=own, listen=listen, follow=follow, tap_every=tap_every
-    )
+    return plan_of_rules(ruleset, ports=ports, egress=egress, own=own, listen=listen, follow=follow, taps=taps)
 
 
 def plan_of_rules(
@@ -252,7 +252,7 @@ def plan_of_rules(
     own: tuple[Prefix, ...] = EVERY_ADDRESS,
     listen: Ports = ALL_PORTS,
     follow: Ports = (),
-    tap_every: int = 0,
+    taps: Sequence[Tap] = (),
 ) -> bytes:
     """The plan of rules. Their collectors have slots as they are named, and each is a neighbour of its own.
 
@@ -271,7 +271,7 @@ def plan_of_rules(
         listen=listen,
         exporters=ruleset.exporters,
         follow=follow,
-        tap_every=tap_every,
+        taps=taps,
     )
     return compile_plan(blueprint)
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-_SOON_S = 10.0
+SOON_S = 10.0
 _RELOAD_S = 120.0  # names may take their time, and so may a hundred thousand rules
 
 
@@ -37,7 +37,7 @@ def command(subparsers: Any, name: str, does: str, run: Any) -> Any:
 def _status(arguments: argparse.Namespace) -> int:
     if arguments.loss:
         return _loss(arguments)
-    answer = _ask(arguments, {"do": "status", "text": not arguments.json}, _SOON_S)
+    answer = _ask(arguments, {"do": "status", "text": not arguments.json}, SOON_S)
     print(json.dumps(answer) if arguments.json else answer)
     return 0
 
@@ -54,7 +54,7 @@ def _loss(arguments: argparse.Namespace) -> int:
 
 
 def _neighbours(arguments: argparse.Namespace) -> int:
-    answer = _ask(arguments, {"do": "neighbours"}, _SOON_S)
+    answer = _ask(arguments, {"do": "neighbours"}, SOON_S)
     if arguments.json:
         print(json.dumps(answer))
         return 0
@@ -74,28 +74,29 @@ def _stop(arguments: argparse.Namespace) -> int:
     """Until it has ended."""
     from gfwd.daemon.control import stop
 
-    stop(_path(arguments), _SOON_S)
+    stop(path(arguments), SOON_S)
     return 0
 
 
-def _path(arguments: argparse.Namespace) -> Path:
+def path(arguments: argparse.Namespace) -> Path:
+    """Of the control socket. Raises GfwdError where none is named."""
     if getattr(arguments, "control", None) is not None:
         return Path(arguments.control)
     from gfwd.config import reading
     from gfwd.errors import UsageError
 
-    path = reading.control_socket(arguments.config)
-    if path is None:
+    named = reading.control_socket(arguments.config)
+    if named is None:
         raise UsageError(f'{arguments.config}: error: it names no control socket: control = "/var/run/gfwd/control"')
-    return Path(path)
+    return Path(named)
 
 
 def ask_one(arguments: argparse.Namespace, question: dict[str, Any]) -> Any:
     """For other commands that say which gfwd is asked. Raises GfwdError."""
-    return _ask(arguments, question, _SOON_S)
+    return _ask(arguments, question, SOON_S)
 
 
 def _ask(arguments: argparse.Namespace, question: dict[str, Any], seconds: float) -> Any:
     from gfwd.daemon.control import ask
 
-    return ask(_path(arguments), question, seconds)
+    return ask(path(arguments), question, seconds)

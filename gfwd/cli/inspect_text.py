@@ -14,6 +14,7 @@ from gfwd.netflow.template import VARIABLE, Field, Template
 
 if TYPE_CHECKING:
     from gfwd.daemon.inspect import Losses, Seen, Summed
+    from gfwd.daemon.tap.verdict import Verdict
     from gfwd.netflow.summary import Exporter
 
 _NS = 1_000_000_000
@@ -34,6 +35,7 @@ def datagrams(those: Iterable["Seen"], *, with_records: bool) -> Iterator[str]:
         yield (
             f"{_time(seen.time)} {_end(seen.exporter, its.source_port)} > "
             f"{_end(seen.destination, its.destination_port)} {_line(seen.message)}"
+            f"{'' if seen.live is None else f'  => {_verdict(seen.live.verdict)}'}"
         )
         if with_records:
             yield from (f"    {line}" for line in _records(seen.message))
@@ -51,6 +53,17 @@ def _time(ns: int) -> str:
 
 def _end(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _verdict(its: "Verdict") -> str:
+    """What became of it, by which rules, and who gets it: to 10.2.2.6, one of a, b; gfwd.rules:3."""
+    if its.way is None or not its.way.rules:
+        return f"dropped: {its.fate}" if its.is_dropped() else its.fate
+    names = [one if isinstance(one, str) else f"one of {', '.join(one['one_of'])}" for one in its.way.collectors]
+    to, rules = f"to {', '.join(names)}", f"rule {', '.join(its.way.rules)}"
+    if its.is_dropped():
+        return f"dropped: {its.fate}; {rules} {to}"
+    return f"{to}; {rules}" if its.fate == "forwarded" else f"waits for a neighbour, {to}; {rules}"
 
 
 def _line(its: Message) -> str:

@@ -1,7 +1,11 @@
-"""A bar on the terminal while a long file is read; nothing where nobody looks, or where it is soon over."""
+"""A bar on the terminal while a long file is read, or a number where nobody knows how much there is; nothing where
+nobody looks, or where it is soon over.
+"""
 
 import time
 from typing import Final, Self, TextIO
+
+from gfwd.metrics.words import many
 
 _FIRST_S: Final = 1.0  # what is over sooner needs none
 _EVERY_S: Final = 0.2
@@ -9,11 +13,14 @@ _WIDTH: Final = 40
 
 
 class Progress:
-    """A context manager: the bar is gone when it ends. size: in bytes, None where nobody knows."""
+    """A context manager: the bar is gone when it ends. size: in bytes, None where nobody knows. counts: what is counted
+    then, if it is to be shown.
+    """
 
-    def __init__(self, size: int | None, stream: TextIO | None, *, is_wanted: bool) -> None:
-        self._size = size
-        self._stream = stream if is_wanted and size and stream is not None and stream.isatty() else None
+    def __init__(self, size: int | None, stream: TextIO | None, *, is_wanted: bool, counts: str | None = None) -> None:
+        self._size, self._counts = size, counts
+        is_shown = is_wanted and (size or counts is not None)
+        self._stream = stream if is_shown and stream is not None and stream.isatty() else None
         self._next = time.monotonic() + _FIRST_S
         self._is_shown = False
 
@@ -24,14 +31,17 @@ class Progress:
         self.clear()
 
     def tick(self, done: int) -> None:
-        """So many bytes are read."""
+        """So many bytes are read, or so much of what is counted has come."""
         now = time.monotonic()
-        if self._stream is None or self._size is None or now < self._next:
+        if self._stream is None or now < self._next:
             return
         self._next = now + _EVERY_S
-        share = min(done / self._size, 1)
-        bar = "#" * int(share * _WIDTH)
-        self._stream.write(f"\r[{bar:.<{_WIDTH}}] {share:4.0%}")
+        if self._size:
+            share = min(done / self._size, 1)
+            bar = "#" * int(share * _WIDTH)
+            self._stream.write(f"\r[{bar:.<{_WIDTH}}] {share:4.0%}")
+        else:
+            self._stream.write(f"\r{many(done, self._counts or '')} so far")
         self._stream.flush()
         self._is_shown = True
 

@@ -2,12 +2,17 @@
 
 import argparse
 import json
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
-from gfwd.cli import options
+from gfwd.cli import inspect, options
 from gfwd.config import values
-from gfwd.errors import GfwdError
+from gfwd.errors import GfwdError, UsageError
 from gfwd.health.words import time_text
+
+if TYPE_CHECKING:
+    from gfwd.daemon.run import Outcome
+    from gfwd.daemon.tap.debug import Debug
 
 
 def add(subparsers: Any) -> None:
@@ -28,24 +33,55 @@ def add(subparsers: Any) -> None:
         "none)",
     )
     parser.add_argument("--json", action="store_true", help="the accounting as one line of JSON")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="show what is forwarded, and what is not: the lines of gfwd inspect --live (docs/inspect.md)",
+    )
+    parser.add_argument(
+        "--sample",
+        metavar="N",
+        type=options.value(values.count),
+        help="of these, one datagram of N",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.sample is not None and not arguments.debug:
+        raise UsageError("gfwd run: error: --sample is for what --debug shows; add --debug")
+    with _debug(arguments) as debug:
+        outcome = _forward(arguments, debug)
+    if isinstance(outcome, int):
+        return outcome
+    print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
+    return 0 if outcome.is_whole else 1
+
+
+def _debug(arguments: argparse.Namespace) -> "AbstractContextManager[Debug | None]":
+    """Before anything else begins; see there."""
+    if not arguments.debug:
+        return nullcontext()
+    from gfwd.daemon.tap.debug import Debug
+    from gfwd.daemon.tap.want import Want
+
+    return Debug(Want(sample=arguments.sample or 1), lambda its: inspect.debug(its, as_json=arguments.json))
+
+
+def _forward(arguments: argparse.Namespace, debug: "Debug | None") -> "Outcome | int":
+    """The exit status: it could not be."""
     from gfwd.daemon.log import events
     from gfwd.daemon.log.writer import Log
     from gfwd.daemon.run import run as forward
 
     with Log() as log:
         try:
-            outcome = forward(lambda: options.config(arguments, "gfwd run"), log, _text)
+            return forward(lambda: options.config(arguments, "gfwd run"), log, _text, debug)
         except GfwdError as error:
             log.say(events.FAILED(str(error)))
             if log.setting.to != "stderr":
                 raise  # who has started it by hand sees why it ends, too
             return error.exit_status
-    print(json.dumps(outcome.report.as_json()) if arguments.json else _text(outcome.report))
-    return 0 if outcome.is_whole else 1
 
 
 def _text(report: Any) -> str:

@@ -19,7 +19,8 @@ doctor/        what on this host would hurt, and what mends it
 accounts.py    the core's ledgers, under the names of the rules
 explain.py     what would leave for the collectors of one datagram
 traffic.py     who sends to which port in a capture
-inspect.py     what the datagrams in a capture say
+inspect.py     what the datagrams in a capture, or through a gfwd that runs, say
+tap/           … through a gfwd that runs: who looks at which, and what he is told
 capture/       captures of every common link type, for that
 replay.py      the core from one capture file to another
 lab/           a network in namespaces, to see all of that at work

@@ -2,7 +2,8 @@
 
 A Unix socket that only its owner can connect to. One question a connection: a line of JSON, {"do": …}; one answer: a
 line of JSON, {"ok": …} or {"error": text, "status": the exit status}. Nobody is waited for: who is slow to ask, or to
-read, is let go after a while. Who finds no room waits in the kernel's queue until there is.
+read, is let go after a while. Who finds no room waits in the kernel's queue until there is. An answer that goes on is
+somebody else's from its first line on (tap/streams.py).
 """
 
 import errno
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gfwd.errors import GfwdError, UsageError
 
@@ -29,6 +30,16 @@ _ANSWER_BYTES = 1 << 16  # at once
 Question = dict[str, Any]
 Reply = Callable[[Any], None]
 """Takes what goes back: anything that JSON has, or a GfwdError. May be called at once, or later."""
+
+
+class GoesOn(NamedTuple):
+    """An answer with more behind it. take: gets the connection, and the answer's line, which it has to send first.
+
+    It is to be replied at once, since only then is there a connection for certain.
+    """
+
+    answer: Any
+    take: Callable[[socket.socket, bytes], None]
 
 
 class _Client:
@@ -132,9 +143,11 @@ class Control(AbstractContextManager["Control"]):
     def _answer(self, client: _Client, answer: Any) -> None:
         if client.socket.fileno() not in self._clients:  # it has left, or was let go
             return
-        is_refused = isinstance(answer, GfwdError)
-        what = {"error": str(answer), "status": answer.exit_status} if is_refused else {"ok": answer}
-        client.out = json.dumps(what).encode() + b"\n"
+        if isinstance(answer, GoesOn):
+            self._forget(client)
+            answer.take(client.socket, _line_of(answer.answer))
+            return
+        client.out = _line_of(answer)
         client.until = time.monotonic() + _PATIENCE_S
         self._selector.modify(client.socket, selectors.EVENT_WRITE)
         self._send(client)
@@ -150,13 +163,22 @@ class Control(AbstractContextManager["Control"]):
         if not client.out:
             self._let_go(client)
 
-    def _let_go(self, client: _Client) -> None:
+    def _forget(self, client: _Client) -> None:
         del self._clients[client.socket.fileno()]
         self._selector.unregister(client.socket)
+
+    def _let_go(self, client: _Client) -> None:
+        self._forget(client)
         if client.waits_for_end:
             client.socket.detach()  # the kernel closes it, and who waits there knows
         else:
             client.socket.close()
+
+
+def _line_of(answer: Any) -> bytes:
+    is_refused = isinstance(answer, GfwdError)
+    what = {"error": str(answer), "status": answer.exit_status} if is_refused else {"ok": answer}
+    return json.dumps(what).encode() + b"\n"
 
 
 def _question(line: bytes) -> Question:
@@ -239,14 +261,38 @@ def stop(path: Path, seconds: float) -> None:
             raise GfwdError(text) from error
 
 
-def _answer_to(its: socket.socket, question: Question, path: Path) -> Any:
-    its.sendall(json.dumps(question).encode() + b"\n")
-    answer = json.loads(_line(its) or "{}")
+def ask_on(path: Path, question: Question, seconds: float) -> socket.socket:
+    """Ask where the answer goes on: the connection, with all of the answer in it, its first line too (see answer_in).
+
+    Raises GfwdError as `ask` does.
+    """
+    with _asking(path, seconds) as its:
+        _put(its, question)
+        return its.dup()
+
+
+def answer_in(line: bytes, path: str | Path) -> Any:
+    """What an answer's line says. Raises GfwdError where that is a refusal, or nothing."""
+    answer = json.loads(line or "{}")
     if "ok" not in answer:
         refusal = GfwdError(answer.get("error", f"{path}: error: gfwd has ended before it answered"))
         refusal.exit_status = answer.get("status", 1)
         raise refusal
     return answer["ok"]
+
+
+def _answer_to(its: socket.socket, question: Question, path: Path) -> Any:
+    _put(its, question)
+    return answer_in(_line(its), path)
+
+
+def _put(its: socket.socket, question: Question) -> None:
+    line = json.dumps(question).encode() + b"\n"
+    if len(line) > _QUESTION_BYTES:
+        raise UsageError(
+            f"error: what is asked for takes {len(line)} bytes, and {_QUESTION_BYTES} can be: ask for less"
+        )
+    its.sendall(line)
 
 
 @contextmanager

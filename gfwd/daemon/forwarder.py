@@ -25,12 +25,12 @@ from gfwd.daemon.punts import Punts
 from gfwd.daemon.report import HealthReport, HopReport, NeighbourReport, Report, WayReport, port_report
 from gfwd.daemon.surroundings import Surroundings
 from gfwd.daemon.tagged_wires import TaggedWires
+from gfwd.daemon.tap.plans import Plans
 from gfwd.daemon.ways import Goal, NextHop, Ways, goal_of, place_text, tags_of
 from gfwd.errors import GfwdError
 from gfwd.l2.kernel import AddressesChanged, Kernel, RoutesChanged
 from gfwd.native.core import Core, NeighbourState, Worker
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
-from gfwd.plan.compile import compile_plan
 from gfwd.rules.model import Address, Collector, Family
 from gfwd.rules.space import RuleSpace
 
@@ -41,7 +41,7 @@ class Forwarder:
     """One core, and what keeps it right. `say` gets an event for whatever the operator should know.
 
     It forwards as soon as take() has said what. prober: makes the tries that collectors are checked by. wires: for
-    neighbours in VLANs that the host has no interface for.
+    neighbours in VLANs that the host has no interface for. plans: what is published, for those who look at datagrams.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Forwarder:
         self._wires = wires
         self._links = Links(ports, core, say)
         self._by_number = {port.number: port for port in ports}
+        self.plans = Plans(core)
         self._accounts = Accounts(core)
         self._ways = Ways(kernel, ports, core.limits.neighbours)
         self._course: Course | None = None
@@ -195,7 +196,7 @@ class Forwarder:
     def _apply(self, course: Course) -> None:
         """Neighbours are asked for first, so that few copies wait for them. Raises GfwdError, half done then."""
         self._want_neighbours(course)
-        self._core.publish(compile_plan(self._blueprint(course)))
+        self.plans.publish(self._blueprint(course), course.setting.rules.path)
         self._redirect(course)
         self._fix_neighbours(course)
 

@@ -1,17 +1,16 @@
-"""Inspect: what the datagrams in a capture say, one by one as they were captured."""
+"""Inspect: what datagrams say, one by one as they were captured, or as they go through a gfwd that runs."""
 
 import os
-import stat
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from gfwd.daemon.capture.datagrams import Datagram, Skipped, address_text, datagram
-from gfwd.daemon.capture.file import CaptureFile, Frame
+from gfwd.daemon.capture.file import Frame
+from gfwd.daemon.capture.source import Source
 from gfwd.daemon.capture.writer import CaptureWriter
 from gfwd.errors import GfwdError, UsageError
 from gfwd.metrics.guess import BYTES, PORTS, guess
@@ -24,9 +23,9 @@ from gfwd.netflow.streams import Streams
 from gfwd.netflow.summary import Summary
 from gfwd.rules.model import ALL_PORTS, LAST_PORT, Ports, Prefix
 
-STDIN: Final = "-"
-_BUFFER_BYTES: Final = 1 << 20
-_TICK_FRAMES: Final = 4_096
+if TYPE_CHECKING:
+    from gfwd.daemon.tap.verdict import Live
+
 _NS: Final = 1_000_000_000
 _EXPORTERS_KEPT: Final = 65_536  # of which it is known whether they are asked for
 
@@ -37,7 +36,6 @@ class Inspect:
     where nobody is to guess. count: stop after so many. sample: one of so many. output: a pcap file for what matched.
     """
 
-    capture: str
     exporters: tuple[Prefix, ...] = ()
     ports: Ports = ALL_PORTS
     protocols: Mapping[int, str] = field(default_factory=dict)
@@ -47,11 +45,12 @@ class Inspect:
 
 
 class Seen(NamedTuple):
-    """A datagram. time: ns since 1970."""
+    """A datagram. time: ns since 1970. live: None in a capture."""
 
     time: int
     datagram: Datagram
     message: Message
+    live: "Live | None" = None
 
     @property
     def exporter(self) -> str:
@@ -70,19 +69,22 @@ class Seen(NamedTuple):
             "destination": self.destination,
             "destination_port": self.datagram.destination_port,
             **plain(self.message),
+            **({} if self.live is None else {"verdict": self.live.verdict.as_json()}),
         }
 
 
 class Inspection:
-    """An inspection that is under way: a context manager. cache: all templates so far. matched: datagrams that the
-    filters let through. tick: is called now and then with the bytes read.
+    """An inspection that is under way: a context manager. source: of the frames; it ends with the inspection. cache:
+    all templates so far. matched: datagrams that the filters let through. tick: is called now and then with the
+    source's offset.
     """
 
-    def __init__(self, job: Inspect, tick: Callable[[int], None] | None = None) -> None:
-        """Raises GfwdError where a file cannot be opened."""
+    def __init__(self, job: Inspect, source: Source, tick: Callable[[int], None] | None = None) -> None:
+        """Raises GfwdError where the output cannot be opened."""
         self.cache = TemplateCache()
         self.matched = 0
         self._job = job
+        self._source = source
         self._tick = tick
         self._frames = 0
         self._skipped: Counter[Skipped] = Counter()
@@ -92,7 +94,7 @@ class Inspection:
         self._stack = ExitStack()
         self._writer: CaptureWriter | None = None
         try:
-            self._file = CaptureFile(self._open())
+            self._stack.enter_context(source)
             if job.output is not None:
                 self._writer = CaptureWriter(self._create(job.output))
         except BaseException:
@@ -118,11 +120,13 @@ class Inspection:
         """Every datagram that the filters let through, decoded. Templates are learned from all of them, also from
         those that are not of the sample.
         """
-        job, shown = self._job, 0
-        for frame in self._file.frames():
+        job, shown, is_behind_gap = self._job, 0, False
+        for frame in self._source.frames():
             self._frames += 1
-            if self._tick is not None and self._frames % _TICK_FRAMES == 0:
-                self._tick(self._file.offset)
+            if self._tick is not None and self._frames % self._source.tick_frames == 0:
+                self._tick(self._source.offset)
+            live = frame.live
+            is_behind_gap |= live is not None and live.is_behind_gap
             found = datagram(frame.link_type, frame.data)
             if isinstance(found, Skipped):
                 self._skipped[found] += 1
@@ -131,12 +135,15 @@ class Inspection:
                 continue
             self._cut += found.cut
             message = self._decode(found)
+            if live is not None and not live.is_of_sample:
+                continue
             self.matched += 1
             if (self.matched - 1) % job.sample:
                 continue
             if self._writer is not None:
                 self._write(frame)
-            yield Seen(frame.time, found, message)
+            yield Seen(frame.time, found, message, live and live._replace(is_behind_gap=is_behind_gap))
+            is_behind_gap = False
             shown += 1
             if shown == job.count:
                 return
@@ -175,8 +182,8 @@ class Inspection:
 
     def problem(self) -> str | None:
         """Where the capture is broken, if it is; all before that place was looked into."""
-        broken = self._file.problem
-        return None if broken is None else f"{self._job.capture}: error: {broken}"
+        broken = self._source.problem
+        return None if broken is None else f"{self._source.name}: error: {broken}"
 
     def notes(self) -> list[str]:
         """What was not looked into, and what was forgotten: nothing is left out in silence."""
@@ -195,23 +202,13 @@ class Inspection:
             lines.append(
                 f"{n} not written to {self._job.output}: a pcap file has one link type, that of its first frame"
             )
-        return [f"{self._job.capture}: note: {line}" for line in lines]
+        return [f"{self._source.name}: note: {line}" for line in (*self._source.notes(), *lines)]
 
-    # ---- files ----
-
-    def _open(self) -> BinaryIO:
-        if self._job.capture == STDIN:
-            if sys.stdin is None:
-                raise GfwdError("-: error: standard input is closed; give the capture's name")
-            return sys.stdin.buffer
-        try:
-            # Not `with`: the stack closes it.
-            return self._stack.enter_context(open(self._job.capture, "rb", _BUFFER_BYTES))
-        except OSError as error:
-            raise GfwdError(f"{self._job.capture}: error: cannot be opened: {error.strerror}") from None
+    # ---- what is written ----
 
     def _create(self, path: str) -> BinaryIO:
-        if self._job.capture != STDIN and os.path.exists(path) and os.path.samefile(path, self._job.capture):
+        source = self._source.file
+        if source is not None and os.path.exists(path) and os.path.samefile(path, source):
             raise UsageError(f"{path}: error: is the capture itself; name another file to write to")
         try:
             return self._stack.enter_context(open(path, "wb"))
@@ -256,6 +253,7 @@ def summary(inspection: Inspection) -> Summed:
     """Sums up all that is left to see."""
     found, streams = Summary(), Streams()
     for seen in inspection.seen():
+        _look_for_gap(seen, streams)
         found.take(seen.time, seen.exporter, len(seen.datagram.payload), seen.message)
         streams.take(seen.exporter, seen.datagram.source_port, seen.message)
     lost: dict[str, Counter[str]] = {}
@@ -279,17 +277,14 @@ def loss(inspection: Inspection) -> Losses:
     """Looks at the sequence numbers of all that is left to see."""
     streams = Streams()
     for seen in inspection.seen():
+        _look_for_gap(seen, streams)
         streams.take(seen.exporter, seen.datagram.source_port, seen.message)
     return Losses(streams)
 
 
-def size_of(capture: str) -> int | None:
-    """In bytes; None where nobody knows: a pipe has no size."""
-    try:
-        found = os.stat(capture)
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+def _look_for_gap(seen: Seen, streams: Streams) -> None:
+    if seen.live is not None and seen.live.is_behind_gap:
+        streams.interrupt()
 
 
 def _by_number(ports: Ports) -> bytes:

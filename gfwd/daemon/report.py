@@ -165,7 +165,7 @@ class NameReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The ledgers, and what stands beside them."""
+    """The ledgers, and what stands beside them. lookers: how many look at datagrams."""
 
     ledger: Ledger
     work: Work
@@ -174,6 +174,7 @@ class Report:
     health: tuple[HealthReport, ...] = ()
     answers: tuple[AnswerReport, ...] = ()
     names: tuple[NameReport, ...] = ()
+    lookers: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """As objects of JSON."""
@@ -185,4 +186,5 @@ class Report:
             "answers": [answer._asdict() for answer in self.answers],
             "health": {one.collector: one._asdict() for one in self.health},
             "names": {one.name: one._asdict() for one in self.names},
+            "lookers": self.lookers,
         }

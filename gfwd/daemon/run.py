@@ -29,6 +29,9 @@ from gfwd.daemon.reload import Fresh, Reader, prepare
 from gfwd.daemon.report import Report
 from gfwd.daemon.service import Render, Service, setting_of, tell_of
 from gfwd.daemon.tagged_wires import TaggedWires
+from gfwd.daemon.tap.debug import Debug
+from gfwd.daemon.tap.streams import Streams
+from gfwd.daemon.tap.taps import Taps
 from gfwd.daemon.unknown import UnknownExporters
 from gfwd.daemon.workers import Threads
 from gfwd.daemon.xdp_ports import open_xdp_ports
@@ -56,6 +59,7 @@ class _Around:
     metrics: MetricsListener
     log: Log
     render: Render
+    debug: Debug | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,11 @@ class Outcome:
     is_whole: bool
 
 
-def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
+def run(read: Callable[[], Config], log: Log, render: Render, debug: Debug | None = None) -> Outcome:
     """Forward until SIGINT or SIGTERM. read: says what, at the start and whenever a reload is asked for.
 
-    log: whatever the operator should know meanwhile; it goes where the configuration says.
+    log: whatever the operator should know meanwhile; it goes where the configuration says. debug: who shows what is
+    forwarded.
     """
     signals.ignore_early()
     _allow_files()
@@ -92,7 +97,7 @@ def run(read: Callable[[], Config], log: Log, render: Render) -> Outcome:
             MetricsListener(config.listeners.metrics, log.say) as metrics,
             in_order(_wanted(config), log.say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, names, metrics, log, render)
+            around = _Around(kernel, heard, reader, names, metrics, log, render, debug)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -108,6 +113,10 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
         forwarder = Forwarder(kernel, core, ports, workers, log.say, prober, wires)
         forwarder.take(setting, fresh.space)
         unknown = UnknownExporters(core)
+        taps = Taps(core, workers, forwarder.plans)
+        lookers = Streams(taps)
+        if around.debug is not None:
+            lookers.open(around.debug.want)(around.debug.connection(), b"")
         service = Service(
             forwarder,
             unknown,
@@ -119,8 +128,10 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             around.metrics,
             log,
             around.render,
+            lookers,
         )
         with (
+            lookers,
             Control(Path(config.control), service.asked) if config.control else nullcontext() as control,
             KeepUp(ports, log.say),
             Threads(workers, config.cpus) as threads,
@@ -128,6 +139,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             service.serve((kernel.fileno(), prober.fileno(), *wires.filenos()), workers, threads, around.heard, control)
             threads.stop()
             drain(core, ports, workers, log.say)
+            lookers.finish()
         report = service.report()
         is_whole = len(ports) == len({*config.inputs, *config.outputs}) and RunEnd.FAILED not in threads.ends()
         return Outcome(report, is_whole and all(port.is_whole() for port in report.ports))

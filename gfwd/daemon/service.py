@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gfwd import __version__
 from gfwd.config.model import Config
 from gfwd.daemon import signals
-from gfwd.daemon.control import Control, Question, Reply
+from gfwd.daemon.control import Control, GoesOn, Question, Reply
 from gfwd.daemon.course import Setting
 from gfwd.daemon.forwarder import Forwarder
 from gfwd.daemon.listeners.exposed import Standing, metrics_page
@@ -24,6 +24,8 @@ from gfwd.daemon.names import once
 from gfwd.daemon.names.names import Addresses, Names
 from gfwd.daemon.reload import Fresh, Reader, Tally
 from gfwd.daemon.report import Report
+from gfwd.daemon.tap.streams import Streams
+from gfwd.daemon.tap.want import Want
 from gfwd.daemon.unknown import SORTS, UnknownExporters
 from gfwd.daemon.watch import Watch
 from gfwd.daemon.workers import Threads
@@ -83,7 +85,7 @@ class _Asker(NamedTuple):
 
 class Service:
     """config: what it does now. own: see Own. metrics: listens where config says. log: gets whatever the operator
-    should know. render: see Render.
+    should know. render: see Render. lookers: who looks at what is forwarded.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class Service:
         metrics: MetricsListener,
         log: Log,
         render: Render,
+        lookers: Streams,
     ) -> None:
+        self._lookers = lookers
         self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
         self._metrics, self._names, self._loss = metrics, names, loss
         self._loss.is_on = config.loss is not None
@@ -126,7 +130,7 @@ class Service:
         """
         self._say(self._forwarder.ready())
         ears = [*news, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
-        ears += self._metrics.fileno(), self._names.fileno()
+        ears += self._metrics.fileno(), self._names.fileno(), self._lookers.fileno()
         with selectors.DefaultSelector() as selector:
             for ear in ears if control is None else [*ears, control.fileno()]:
                 selector.register(ear, selectors.EVENT_READ)
@@ -141,6 +145,7 @@ class Service:
                 self._reload()
                 self._look_at_files()
                 try:
+                    self._lookers.look()
                     self._follow_names()
                     self._forwarder.advance()
                 except GfwdError as error:
@@ -154,14 +159,15 @@ class Service:
 
     def report(self, *, with_rules: bool = True) -> Report:
         """How it stands now."""
-        return replace(self._forwarder.report(with_rules=with_rules), names=self._names.report(time.monotonic()))
+        report = self._forwarder.report(with_rules=with_rules)
+        return replace(report, names=self._names.report(time.monotonic()), lookers=len(self._lookers))
 
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
         watch = self._watch if not self._askers else None  # it looks at nothing while something is read
         deadlines = [
             its.deadline()
-            for its in (self._forwarder, self._names, self._loss, watch, control, self._metrics)
+            for its in (self._forwarder, self._names, self._loss, watch, control, self._metrics, self._lookers)
             if its is not None
         ]
         earliest = min((when for when in deadlines if when is not None), default=None)
@@ -210,6 +216,8 @@ class Service:
             reply(self._loss.answer(self._forwarder.report()))
         elif do == "unknown":
             reply(self._unknown_as_asked(question))
+        elif do == "tap":
+            reply(self._look_as_asked(question))
         elif do == "reload":
             self._ask_for_reload(_Asker(reply, is_dry=bool(question.get("dry_run"))))
         elif do == "stop":
@@ -235,6 +243,12 @@ class Service:
             since=since,
             with_rules=bool(question.get("suggest")),
         )
+
+    def _look_as_asked(self, question: Question) -> GoesOn | GfwdError:
+        try:
+            return GoesOn(self._about(), self._lookers.open(Want.read(question)))
+        except GfwdError as error:
+            return error
 
     def _about(self) -> dict[str, object]:
         seconds = round(time.monotonic() - self._started)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gfwd.native.core import Core, Limits
 from gfwd.plan.blueprint import Blueprint, PlanPort, Route
 from gfwd.plan.compile import compile_plan
+from gfwd.plan.taps import WHOLE
 from gfwd.rules.model import ALL_PORTS, LAST_PORT, Address, Collector, Rule, RuleSet
 from gfwd.rules.space import RuleSpace
 
@@ -29,7 +30,7 @@ def traffic(capture: str) -> Traffic:
     # frame that stands.
     ruleset = RuleSet("", tuple(Rule(None, ((port, port),), (_NOBODY,), "A", port) for port in range(LAST_PORT + 1)))
     space = RuleSpace(ruleset)
-    plan = Blueprint(space=space, routes={_NOBODY: Route(0, ())}, ports=(PlanPort(),), listen=ALL_PORTS, tap_every=1)
+    plan = Blueprint(space=space, routes={_NOBODY: Route(0, ())}, ports=(PlanPort(),), listen=ALL_PORTS, taps=(WHOLE,))
     limits = Limits(
         rules=len(space.ranked), collectors=1, neighbours=1, frame_bytes=_FRAME_BYTES, ring_slots=_TAP_SLOTS
     )

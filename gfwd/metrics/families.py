@@ -143,6 +143,7 @@ COPIED: Final = Family("gfwd_copies_copied_total", "counter", "Copies that left 
 FRAGMENTS_MADE: Final = Family(
     "gfwd_fragments_made_frames_total", "counter", "Frames that copies longer than a port's MTU left in"
 )
+LOOKERS: Final = Family("gfwd_lookers", "gauge", "Who looks at datagrams now: gfwd inspect --live, gfwd run --debug")
 TAPPED: Final = Family("gfwd_tap_datagrams_total", "counter", "Datagrams handed out for inspection")
 TAP_LOST: Final = Family(
     "gfwd_tap_lost_datagrams_total", "counter", "Datagrams for inspection for which there was no room"

@@ -277,6 +277,12 @@ fw_publish(struct fw_core *core, const void *plan, size_t bytes, char *error)
 	return 0;
 }
 
+uint32_t
+fw_generation(const struct fw_core *core)
+{
+	return core->published == NULL ? 0 : core->generation;
+}
+
 int
 fw_set_neighbour(struct fw_core *core, uint32_t slot, const uint8_t *mac, unsigned state)
 {

@@ -23,11 +23,14 @@ WAITING_MAX: int = lib.FW_WAITING_MAX
 TARGETS_MAX: int = lib.FW_TARGETS_MAX
 SHARES: int = lib.FW_SHARES
 PORTS_MAX: int = lib.FW_PORTS_MAX
+TAPS_MAX: int = lib.FW_TAPS_MAX
+TAP_SOURCES_MAX: int = lib.FW_TAP_SOURCES_MAX
 XDP_HEADROOM: int = lib.FW_XDP_HEADROOM
 DROP_CAUSES: tuple[str, ...] = tuple(ffi.string(lib.fw_drop_name(i)).decode() for i in range(lib.FW_DROP_CAUSES))
 """Names of the drop causes, in the order of C's `enum fw_fate`."""
 
 FORWARD: int = lib.FW_FORWARD
+WAIT: int = lib.FW_WAIT
 DENIED: int = lib.FW_DROP_DENIED
 PUNTS_NEIGHBOURHOOD: int = lib.FW_PUNTS_NEIGHBOURHOOD
 PUNTS_CLOSED: int = lib.FW_PUNTS_CLOSED
@@ -201,11 +204,23 @@ class Stream(NamedTuple):
     findings: Findings
 
 
+class TapCount(NamedTuple):
+    """Of one who looks: datagrams that he looks for, those of them that he has got or can take, and those that he has
+    lost, since there was no room; see struct fw_tap_count.
+    """
+
+    matched: int
+    taken: int
+    lost: int
+
+
 class Record(NamedTuple):
     """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE).
 
     mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us. lost: of IPFIX,
-    how many found no room before it, modulo 2^32.
+    how many found no room before it, modulo 2^32. The others are for taps only. fate: FORWARD, WAIT, or the place of
+    the drop cause in DROP_CAUSES. taps: a bit for each number of those who get it; templates: of those who get it
+    beside their sample; gaps: of both, of those who have lost some since the last record of this worker.
     """
 
     time: int
@@ -215,6 +230,10 @@ class Record(NamedTuple):
     mtu: int
     frame: bytes
     lost: int = 0
+    fate: int = 0
+    taps: int = 0
+    templates: int = 0
+    gaps: int = 0
 
 
 class Bench(NamedTuple):
@@ -441,12 +460,16 @@ class Core(AbstractContextManager["Core"]):
 
     # ---- the two doors into the running core ----
 
-    def publish(self, plan: bytes | bytearray) -> None:
-        """Check a plan and make it the one in force for all workers. Raises CoreError, and then nothing has changed."""
+    def publish(self, plan: bytes | bytearray) -> int:
+        """Check a plan and make it the one in force for all workers; returns its generation, which tapped records have.
+
+        Raises CoreError, and then nothing has changed.
+        """
         error = _error()
         with self._plans:
             if lib.fw_publish(self._core, ffi.from_buffer(plan), len(plan), error) != 0:
                 raise _refused(error)
+            return int(lib.fw_generation(self._core))
 
     def set_neighbour(self, slot: int, mac: bytes | None, state: NeighbourState) -> None:
         """Store a neighbour's MAC (6 bytes; None where the state needs none) and state, as one."""
@@ -487,6 +510,12 @@ class Core(AbstractContextManager["Core"]):
         s = ffi.new("struct fw_count[]", n)
         lib.fw_read_rules(self._core, s, n)
         return [Count(c.packets, c.bytes) for c in s]
+
+    def taps(self) -> list[TapCount]:
+        """What those who look have got, by their numbers, over all workers and since the start."""
+        s = ffi.new("struct fw_tap_count[]", TAPS_MAX)
+        lib.fw_read_taps(self._core, s)
+        return [TapCount(int(c.matched), int(c.taken), int(c.lost)) for c in s]
 
     def exporters(self) -> list[Exporter]:
         """What each exporter sent. One that two workers saw stands there twice."""
@@ -567,6 +596,7 @@ class Worker:
     def __init__(self, core: Core, handle: Any) -> None:
         self.core = core
         self._worker = handle
+        self._tapped: tuple[Any, Any] | None = None  # a head, and room for a frame: they come by the thousand
 
     @property
     def _handle(self) -> Any:
@@ -597,15 +627,17 @@ class Worker:
 
     def take_punted(self) -> Record | None:
         """The oldest frame for Python, if any."""
-        return self._take(lib.fw_punt_take)
+        return self._take(lib.fw_punt_take, ffi.new("struct fw_record *"), _room())
 
     def take_tapped(self) -> Record | None:
-        """The oldest tapped datagram, if any."""
-        return self._take(lib.fw_tap_take)
+        """The oldest tapped datagram, if any. For one thread."""
+        if self._tapped is None:
+            self._tapped = ffi.new("struct fw_record *"), _room()
+        return self._take(lib.fw_tap_take, *self._tapped)
 
     def take_ipfix(self) -> Record | None:
         """The oldest datagram of IPFIX whose sequence number is to be followed, if any."""
-        return self._take(lib.fw_ipfix_take)
+        return self._take(lib.fw_ipfix_take, ffi.new("struct fw_record *"), _room())
 
     def inject(self, port: int, frame: bytes) -> bool:
         """Send a frame; False: the ring is full. Raises CoreError where it never could be sent."""
@@ -625,13 +657,23 @@ class Worker:
             raise CoreError("bench: no such port, no frames, or no room for a number in them")
         return Bench(s.packets, s.forward_ns, s.fill_ns, s.drain_ns)
 
-    def _take(self, take: Any) -> Record | None:
-        head, buffer = ffi.new("struct fw_record *"), _room()
+    def _take(self, take: Any, head: Any, buffer: Any) -> Record | None:
         n = take(self._handle, head, buffer, _RECORD_ROOM)
         if n < 0:
             return None
-        frame = bytes(ffi.buffer(buffer, n))
-        return Record(head.time, head.port, head.rule, head.generation, head.mtu, frame, head.lost)
+        return Record(
+            head.time,
+            head.port,
+            head.rule,
+            head.generation,
+            head.mtu,
+            ffi.buffer(buffer, n)[:],
+            head.lost,
+            head.fate,
+            head.taps,
+            head.templates,
+            head.gaps,
+        )
 
 
 def bench_cursor() -> Any:
@@ -647,6 +689,18 @@ def struct_bytes(name: str) -> int:
 def plan_head(fields: dict[str, int]) -> bytes:
     """The head of a plan (struct fw_plan) with these fields set."""
     return bytes(ffi.buffer(ffi.new("struct fw_plan *", fields)))
+
+
+def plan_field(plan: bytes, name: str) -> int:
+    """What the head of a plan says."""
+    return int(getattr(ffi.from_buffer("struct fw_plan *", plan), name))
+
+
+def plan_changed(plan: bytearray, fields: dict[str, int]) -> None:
+    """Set these fields of the head of a plan."""
+    head = ffi.from_buffer("struct fw_plan *", plan)
+    for name, value in fields.items():
+        setattr(head, name, value)
 
 
 def _room() -> Any:

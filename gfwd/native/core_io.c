@@ -141,6 +141,19 @@ fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n)
 		stats_add_rules(sum, n, &w->stats);
 }
 
+void
+fw_read_taps(struct fw_core *core, struct fw_tap_count *sum)
+{
+	memset(sum, 0, FW_TAPS_MAX * sizeof *sum);
+	for (const struct fw_worker *w = core->workers; w != NULL; w = w->next) {
+		for (unsigned i = 0; i < FW_TAPS_MAX; i++) {
+			sum[i].matched += __atomic_load_n(&w->tx.taps[i].matched, __ATOMIC_RELAXED);
+			sum[i].taken += __atomic_load_n(&w->tx.taps[i].taken, __ATOMIC_RELAXED);
+			sum[i].lost += __atomic_load_n(&w->tx.taps[i].lost, __ATOMIC_RELAXED);
+		}
+	}
+}
+
 uint32_t
 fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n)
 {

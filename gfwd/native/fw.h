@@ -35,7 +35,9 @@ _Static_assert(sizeof(struct fw_plan_option) == 40, "fw_plan_option");
 _Static_assert(sizeof(struct fw_plan_pace4) == 8, "fw_plan_pace4");
 _Static_assert(sizeof(struct fw_plan_pace6) == 24, "fw_plan_pace6");
 _Static_assert(sizeof(struct fw_plan_sender) == 24, "fw_plan_sender");
+_Static_assert(sizeof(struct fw_plan_tap) == 32, "fw_plan_tap");
+_Static_assert(sizeof(struct fw_plan_tap_source) == 40, "fw_plan_tap_source");
 _Static_assert(sizeof(struct fw_plan) % 8 == 0, "fw_plan");
-_Static_assert(sizeof(struct fw_record) == 32, "fw_record");
+_Static_assert(sizeof(struct fw_record) == 48, "fw_record");
 
 #endif

@@ -15,6 +15,8 @@ enum {
 	FW_PORTS_MAX = 64,		/* also the most rings that a worker reads */
 	FW_XDP_HEADROOM = 256,		/* AF_XDP: what a buffer holds before a frame (XDP_PACKET_HEADROOM) */
 	FW_UNKNOWN_PAYLOAD = 24,	/* kept of a datagram that no rule wants */
+	FW_TAPS_MAX = 32,		/* that look at datagrams at a time */
+	FW_TAP_SOURCES_MAX = 64,	/* prefixes that one of them looks for */
 	FW_TOLD_BYTES = 1280,		/* at most, of a packet that was too big to leave: an ICMP error has no room for more */
 	FW_ERROR_BYTES = 512
 };
@@ -50,6 +52,7 @@ enum fw_fate {
 	FW_WAIT,			/* a copy waits for its neighbour */
 	FW_FORWARD,
 	FW_SUSPECT,			/* not an end: it may have been here before, which is to be looked at */
+	FW_TAPPED,			/* nor is this: nothing is known against it, and somebody wants to look at it */
 	FW_FRAGMENT			/* nor is this: a later fragment, which goes where the first of its datagram goes */
 };
 
@@ -188,6 +191,30 @@ struct fw_plan_sender {
 };
 
 /*
+ * Somebody looks at datagrams: he gets copies of those of ours that come from one of the sources, to one of the ports, and met one
+ * of the rules. Where they come in fragments, of the first.
+ */
+struct fw_plan_tap {
+	uint32_t number;		/* below FW_TAPS_MAX: the bit in a record, and the place in fw_read_taps() */
+	uint32_t every;			/* one in so many; those with templates come beside them */
+	uint32_t first_source;
+	uint32_t n_sources;		/* 0: all */
+	uint32_t ports;			/* where in tap_bits 2,048 words begin, a bit for each port; FW_NONE: all */
+	uint32_t rules;			/* where in tap_bits a bit for each rule begins; FW_NONE: all, and those that no rule wants */
+	uint32_t whole;			/* not 0: no fragments */
+	uint32_t unused;
+};
+
+/* As fw_plan_own6, in host order; IPv4 in value_lo. */
+struct fw_plan_tap_source {
+	uint64_t value_hi;
+	uint64_t value_lo;
+	uint64_t mask_hi;
+	uint64_t mask_lo;
+	uint64_t family;
+};
+
+/*
  * The head of a plan. A section is an offset in bytes from the plan's start, a multiple of 8, and a number of entries.
  * Rules stand best first, so that of all rules that match, the smallest number wins.
  */
@@ -196,7 +223,7 @@ struct fw_plan {
 	uint32_t generation;		/* set by the core: every published plan has its own */
 	uint64_t bytes;
 	uint32_t only_egress;		/* all targets leave by this port; FW_NONE where there are several */
-	uint32_t tap_every;		/* one in so many datagrams of ours goes to the tap; 0: none */
+	uint32_t n_taps;		/* 0: nobody looks */
 	uint32_t top4_shift;		/* source address >> this = its place in top4 */
 	uint32_t n_ports;
 	uint32_t n_targets;
@@ -219,6 +246,8 @@ struct fw_plan {
 	uint32_t n_others;		/* as many as targets; 0: no target has one */
 	uint32_t n_senders;
 	uint32_t n_follow;		/* 2,048; 0: no port asks for it */
+	uint32_t n_tap_sources;
+	uint32_t n_tap_bits;
 	uint64_t listen;		/* 2,048 × uint32_t: a bit for each UDP port, port 0 the lowest of the first word */
 	uint64_t any;			/* 65,536 × uint32_t: the best rule with source `*`, or default; FW_NONE: none */
 	uint64_t ports;
@@ -241,6 +270,9 @@ struct fw_plan {
 	uint64_t others;		/* uint32_t, by target: the same collector's target in the other family; FW_NONE: none */
 	uint64_t senders;
 	uint64_t follow;		/* as `listen`: ports on which sequence numbers are followed */
+	uint64_t taps;			/* these three stand last, so that others can be put in their place */
+	uint64_t tap_sources;
+	uint64_t tap_bits;		/* uint32_t */
 };
 
 /* ---- counters ---- */
@@ -284,6 +316,13 @@ struct fw_work {
 struct fw_count {
 	uint64_t packets;
 	uint64_t bytes;
+};
+
+/* What one of those who look has got, and what not. */
+struct fw_tap_count {
+	uint64_t matched;		/* datagrams that he looks for */
+	uint64_t taken;			/* … and has got, or can: those of his sample, and for their templates */
+	uint64_t lost;			/* … and has not: the tap ring was full, or they were longer than a record */
 };
 
 struct fw_exporter {
@@ -343,13 +382,18 @@ struct fw_stream {
 
 /* The head of a record in a punt, tap, IPFIX or inject ring; the frame follows. */
 struct fw_record {
-	uint64_t time;			/* ns since 1970, 0 where the port does not stamp */
+	uint64_t time;			/* ns since 1970: as the port stamps; else, tap: the clock, and 0 elsewhere */
 	uint32_t bytes;			/* of the frame */
 	uint32_t port;			/* came in by, or is to leave by */
 	uint32_t rule;			/* tap: the rule's number in the plan; else FW_NONE */
 	uint32_t generation;		/* tap: of that plan */
 	uint32_t mtu;			/* punt: it is longer than what it was to leave by takes, bytes of IP; 0: it is none of these */
 	uint32_t lost;			/* IPFIX: so many found no room before it, modulo 2^32 */
+	/* tap: */
+	uint32_t fate;			/* where its way ended: enum fw_fate */
+	uint32_t taps;			/* whose it is: a bit for each number */
+	uint32_t templates;		/* who gets it beside the sample, for the templates in it */
+	uint32_t gaps;			/* of both, who has lost some since the last one from this ring */
 };
 
 /* ---- life ---- */
@@ -386,6 +430,8 @@ void fw_core_free(struct fw_core *core);
 
 /* Copies, checks, and makes it the plan of all workers; the plan before is freed as soon as no worker reads it. */
 int fw_publish(struct fw_core *core, const void *plan, size_t bytes, char *error);
+/* Of the plan in force; 0: there is none. */
+uint32_t fw_generation(const struct fw_core *core);
 /* Plans that are still in memory (the current one and those that a worker has not passed yet), after freeing what can be. */
 unsigned fw_plans(struct fw_core *core);
 /* The rule that the full lookup finds in the current plan; address in network order. */
@@ -482,6 +528,8 @@ void fw_read_frames(struct fw_core *core, struct fw_frame_ledger *sum);
 void fw_read_work(struct fw_core *core, struct fw_work *sum);
 void fw_read_collectors(struct fw_core *core, struct fw_copy_ledger *sum, uint32_t n);
 void fw_read_rules(struct fw_core *core, struct fw_count *sum, uint32_t n);
+/* FW_TAPS_MAX of them, by number. */
+void fw_read_taps(struct fw_core *core, struct fw_tap_count *sum);
 /* Fills at most n; returns how many there are. An exporter that two workers saw stands there twice. */
 uint32_t fw_read_exporters(struct fw_core *core, struct fw_exporter *list, uint32_t n);
 /*

@@ -53,6 +53,9 @@ check_sections(const struct fw_plan *p, char *error)
 		{ "others", p->others, p->n_others, sizeof(uint32_t) },
 		{ "senders", p->senders, p->n_senders, sizeof(struct fw_plan_sender) },
 		{ "follow", p->follow, p->n_follow, sizeof(uint32_t) },
+		{ "taps", p->taps, p->n_taps, sizeof(struct fw_plan_tap) },
+		{ "tap_sources", p->tap_sources, p->n_tap_sources, sizeof(struct fw_plan_tap_source) },
+		{ "tap_bits", p->tap_bits, p->n_tap_bits, sizeof(uint32_t) },
 	};
 
 	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
@@ -307,6 +310,30 @@ check_lookup(const struct fw_plan *p, char *error)
 	return check_segments4(p, error) && check_segments6(p, error);
 }
 
+/* ---- who looks ---- */
+
+static bool
+check_taps(const struct fw_plan *p, char *error)
+{
+	uint32_t numbers = 0;
+
+	if (p->n_taps > FW_TAPS_MAX)
+		return refuse(error, "plan: %u taps, and no more than %u can be", p->n_taps, FW_TAPS_MAX);
+	for (uint32_t i = 0; i < p->n_taps; i++) {
+		const struct fw_plan_tap *t = &plan_taps(p)[i];
+
+		if (t->number >= FW_TAPS_MAX || (numbers >> t->number & 1) != 0 || t->every < 1)
+			return refuse(error, "plan: tap %u has number %u, and takes one in %u", i, t->number, t->every);
+		numbers |= 1U << t->number;
+		if (t->n_sources > FW_TAP_SOURCES_MAX || !lie_within(t->first_source, t->n_sources, p->n_tap_sources))
+			return refuse(error, "plan: tap %u has %u sources from %u", i, t->n_sources, t->first_source);
+		if ((t->ports != FW_NONE && !lie_within(t->ports, 65536 / 32, p->n_tap_bits)) ||
+		    (t->rules != FW_NONE && !lie_within(t->rules, p->n_rules / 32 + (p->n_rules % 32 != 0), p->n_tap_bits)))
+			return refuse(error, "plan: the ports or rules of tap %u lie outside", i);
+	}
+	return true;
+}
+
 bool
 plan_check(const struct fw_plan *p, size_t bytes, const struct plan_bounds *b, char *error)
 {
@@ -314,5 +341,5 @@ plan_check(const struct fw_plan *p, size_t bytes, const struct plan_bounds *b, c
 		return refuse(error, "plan: cut short, or made for another version of the core");
 	return check_sections(p, error) && check_ports(p, b, error) && check_targets(p, b, error) &&
 	    check_options(p, error) && check_choices(p, b, error) && check_specials(p, b, error) && check_rules(p, b, error) &&
-	    check_paces(p, error) && check_lookup(p, error);
+	    check_paces(p, error) && check_lookup(p, error) && check_taps(p, error);
 }

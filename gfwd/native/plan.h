@@ -48,6 +48,9 @@ PLAN_SECTION(paces6, struct fw_plan_pace6)
 PLAN_SECTION(others, uint32_t)
 PLAN_SECTION(senders, struct fw_plan_sender)
 PLAN_SECTION(follow, uint32_t)
+PLAN_SECTION(taps, struct fw_plan_tap)
+PLAN_SECTION(tap_sources, struct fw_plan_tap_source)
+PLAN_SECTION(tap_bits, uint32_t)
 
 /* Has any exporter a limit? */
 static inline bool

@@ -26,17 +26,31 @@ next(const struct fw_ring *r, uint32_t i)
 	return i + 1 == r->n_slots ? 0 : i + 1;
 }
 
-bool
-ring_put(struct fw_ring *r, const struct fw_record *head, const uint8_t *frame)
+struct fw_record *
+ring_prepare(struct fw_ring *r, const struct fw_record *head, const uint8_t *frame)
 {
 	uint8_t *slot = r->slots + (size_t)r->head * r->slot_bytes;
 
 	if (next(r, r->head) == __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) ||
 	    head->bytes > r->slot_bytes - sizeof *head)
-		return false;
+		return NULL;
 	memcpy(slot, head, sizeof *head);
 	memcpy(slot + sizeof *head, frame, head->bytes);
+	return (struct fw_record *)(void *)slot;
+}
+
+void
+ring_hand_over(struct fw_ring *r)
+{
 	__atomic_store_n(&r->head, next(r, r->head), __ATOMIC_RELEASE);
+}
+
+bool
+ring_put(struct fw_ring *r, const struct fw_record *head, const uint8_t *frame)
+{
+	if (ring_prepare(r, head, frame) == NULL)
+		return false;
+	ring_hand_over(r);
 	return true;
 }
 

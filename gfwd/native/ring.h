@@ -22,6 +22,9 @@ void ring_free(struct fw_ring *);
 
 /* False: full, or the frame is longer than a slot. */
 bool ring_put(struct fw_ring *, const struct fw_record *head, const uint8_t *frame);
+/* The same in two steps: nobody sees the record before it is handed over, and its head can still change. NULL: as above. */
+struct fw_record *ring_prepare(struct fw_ring *, const struct fw_record *head, const uint8_t *frame);
+void ring_hand_over(struct fw_ring *);
 /* The oldest record and its frame, valid until ring_pop(); NULL: empty. */
 const struct fw_record *ring_peek(const struct fw_ring *, const uint8_t **frame);
 void ring_pop(struct fw_ring *);

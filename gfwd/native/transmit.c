@@ -2,6 +2,7 @@
 #include "choose.h"
 #include "pace.h"
 #include "punt.h"
+#include "tap.h"
 #include "transmit.h"
 
 /* ---- one frame, to all targets of its rule ---- */
@@ -104,28 +105,6 @@ transmit_pass(const struct burst *b, const struct held *h)
 	else
 		egress_add_copy(e, frame->data, frame->len, frame->time);
 	return FW_PASS;
-}
-
-/* A copy of what came in, for whoever looks. Lossy: the path waits for nobody. */
-static void
-tap(const struct burst *b, unsigned i)
-{
-	const struct fw_frame *frame = &b->frames[i];
-	struct fw_record head = {
-		.time = frame->time,
-		.bytes = frame->len,
-		.port = b->in->port,
-		.rule = b->packets[i].rule,
-		.generation = b->plan->generation,
-	};
-
-	if (++b->tx->tap_turn < b->plan->tap_every)
-		return;
-	b->tx->tap_turn = 0;
-	if (ring_put(&b->tx->tap, &head, frame->data))
-		b->stats->work.tapped++;
-	else
-		b->stats->work.tap_lost++;
 }
 
 /* ---- the common case ---- */
@@ -307,8 +286,6 @@ forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, 
 	const struct fw_frame *frame = &b->frames[i];
 
 	count_exporter(b, i, frame->len);
-	if (unlikely(b->plan->tap_every != 0 && d == NULL))
-		tap(b, i);
 	if (special != NULL && special->fate != FW_FORWARD)
 		return special->fate;
 	if (is_too_fast(b, i))
@@ -326,9 +303,8 @@ forward_one(const struct burst *b, unsigned i, const struct fw_plan_rule *rule, 
 	return forward_to_each(b, i, rule, special, d);
 }
 
-/* There is room for its copies. */
-enum fw_fate
-transmit_deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
+static enum fw_fate
+deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
 {
 	const struct fw_packet *p = &b->packets[i];
 
@@ -338,8 +314,6 @@ transmit_deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct 
 		count_exporter(b, i, b->frames[i].len);
 		if (fate == FW_DROP_NO_RULE)
 			unknown_count(b->tx->unknown, &b->frames[i], p, clock_of(&b->tx->clock, &b->frames[i]));
-		if (unlikely(b->plan->tap_every != 0 && d == NULL))
-			tap(b, i);
 	} else if (fate == FW_PUNT) {
 		return punt_frame(b->tx, b->in->port, &b->frames[i]);
 	} else if (fate == FW_PASS) {
@@ -350,20 +324,36 @@ transmit_deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct 
 	return fate;
 }
 
+/* There is room for its copies. Who looks sees a datagram as it came in, and what became of it. */
+enum fw_fate
+transmit_deal_with(const struct burst *b, unsigned i, enum fw_fate fate, struct fw_datagram *d)
+{
+	bool is_ours = fate == FW_FORWARD || fate == FW_SUSPECT || fate == FW_DROP_NO_RULE || fate == FW_DROP_LOOP;
+	struct fw_record *record = NULL;
+
+	if (unlikely(b->plan->n_taps != 0) && is_ours)
+		record = tap_begin(b, i, d == NULL);
+	fate = deal_with(b, i, fate, d);
+	if (record != NULL)
+		tap_end(b, record, fate);
+	return fate;
+}
+
 /* One frame out of the common case. False: there is no room for it now. */
 static __attribute__((noinline)) bool
 transmit_one(const struct burst *b, unsigned i, unsigned *ended)
 {
 	const struct fw_packet *p = &b->packets[i];
+	enum fw_fate fate = p->fate == FW_TAPPED ? FW_FORWARD : p->fate;
 
-	if (unlikely(p->fate >= FW_FRAGMENT)) {
-		if (p->fate == FW_FRAGMENT)
+	if (unlikely(fate >= FW_FRAGMENT)) {
+		if (fate == FW_FRAGMENT)
 			return transmit_later_fragment(b, i, ended);
-		return transmit_first_fragment(b, i, p->fate & ~FIRST_FRAGMENT, ended);
+		return transmit_first_fragment(b, i, fate & ~FIRST_FRAGMENT, ended);
 	}
-	if ((p->fate == FW_FORWARD || p->fate == FW_SUSPECT) && must_stop(b, p, copies_of(b, &b->rules[p->rule])))
+	if ((fate == FW_FORWARD || fate == FW_SUSPECT) && must_stop(b, p, copies_of(b, &b->rules[p->rule])))
 		return false;
-	ended[transmit_deal_with(b, i, p->fate, NULL)]++;
+	ended[transmit_deal_with(b, i, fate, NULL)]++;
 	return true;
 }
 
@@ -403,9 +393,11 @@ fw_transmit(struct fw_transmitter *tx, const struct fw_plan *plan, struct fw_sta
 	unsigned ended[FW_FORWARD + 1] = { 0 };
 	unsigned i, plain = 0;
 	struct run run = { NULL, 0, 0 };
-	bool may_be_plain = plan->tap_every == 0 && tx->waiting.n_busy == 0 && !plan_has_paces(plan);
+	bool may_be_plain = tx->waiting.n_busy == 0 && !plan_has_paces(plan);
 
 	tx->clock.now = 0;
+	if (unlikely(plan->n_taps != 0))
+		tap_mark(plan, packets, n);
 
 	for (unsigned port = 0; port < tx->n_ports; port++)
 		if (tx->egress[port] != NULL)

@@ -25,7 +25,10 @@ struct fw_transmitter {
 	struct fw_ring punt;
 	int punt_bell;			/* a byte is written here when the punt ring is no longer empty */
 	struct fw_ring tap;
-	uint32_t tap_turn;
+	/* Of those who look, by number: whose turn it is, what they get, and who has lost some since the last record. */
+	uint32_t tap_turns[FW_TAPS_MAX];
+	struct fw_tap_count taps[FW_TAPS_MAX];
+	uint32_t tap_gaps;
 	uint32_t *turns;		/* of groups that take turns, by number */
 	uint64_t chance;		/* state of sample_takes() */
 	uint32_t first_ident;		/* see struct fw_egress */

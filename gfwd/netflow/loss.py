@@ -23,7 +23,7 @@ class Findings:
     """datagrams: all that came; in_order: that had the number they should have. counted: what those say that they hold,
     doubled ones left out, in what the protocol counts; lost: so much is missing, in the same. reordered, doubled,
     strays: datagrams; a stray is so late, or so far off, that it is neither. unproven: datagrams before which something
-    may be missing or not, since what came before them has unknown templates or is broken.
+    may be missing or not, since what came before them has unknown templates, or is broken, or was not seen here.
     """
 
     datagrams: int = 0
@@ -79,7 +79,7 @@ class Sequence:
             its.doubled += 1
 
     def interrupt(self) -> None:
-        """What comes next need not follow on what came so far: not all of that was seen here."""
+        """Some may have come that nobody has seen: what is missing before the next one was not lost for certain."""
         self._next = None
 
     def _begin(self, number: int, step: int | None, uptime: int | None) -> None:

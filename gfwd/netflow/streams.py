@@ -105,7 +105,7 @@ class Streams:
             self._sequences[stream] = [best]
 
     def interrupt(self) -> None:
-        """Datagrams may have come that are not known here, of any stream."""
+        """Some were not seen here, for whichever reason: of none is it known what should come next."""
         for sequences in self._sequences.values():
             for _, sequence in sequences:
                 sequence.interrupt()

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gfwd.plan.taps import Tap
 from gfwd.rules.model import ALL_PORTS, EVERY_EXPORTER, Address, Collector, Exporters, Family, Ports, Prefix
 from gfwd.rules.space import RuleSpace
 
@@ -85,7 +86,7 @@ class Blueprint:
     own: destination addresses that are ours. listen: UDP ports that are ours. exporters: how many datagrams they may
     send (whom the rules deny is in the space). down: collectors that are; see stand_in(). places: of collectors that
     stand for several (places.py), each of which has a route, too. follow: UDP ports on which sequence numbers are
-    followed. tap_every: one in so many datagrams of ours goes to the tap; 0 for none.
+    followed. taps: who looks at datagrams.
     """
 
     space: RuleSpace
@@ -98,4 +99,4 @@ class Blueprint:
     down: frozenset[Collector] = frozenset()
     places: Mapping[Collector, Mapping[Collector, tuple[Address, ...]]] = field(default_factory=dict)
     follow: Ports = ()
-    tap_every: int = 0
+    taps: Sequence[Tap] = ()

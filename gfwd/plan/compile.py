@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from gfwd.native import core
 from gfwd.plan.blueprint import Blueprint, PlanPort
+from gfwd.plan.taps import NO_TAPS, with_taps
 from gfwd.plan.targets import Targets
 from gfwd.rules.levels import NO_NODE, Levels
 from gfwd.rules.model import ADDRESS_BITS, FAMILIES, Exporters, Ports, Prefix
@@ -59,15 +60,16 @@ def compile_plan(blueprint: Blueprint) -> bytes:
         "counters": _integers(targets.counters, 1),
         "follow": (_port_bits(blueprint.follow), _PORT_WORDS) if blueprint.follow else (b"", 0),
         **_paces(blueprint.exporters),
+        **NO_TAPS,  # behind all others
     }
     only_egress = targets.egresses.pop() if len(targets.egresses) == 1 else core.NONE
     head = {
         "only_egress": only_egress,
-        "tap_every": blueprint.tap_every,
         "top4_shift": top4_shift,
         "pace_of_rest": _pace(blueprint.exporters.limit),
     }
-    return _joined(sections, head)
+    plan = _joined(sections, head)
+    return with_taps(plan, blueprint.taps) if blueprint.taps else plan
 
 
 def _joined(sections: dict[str, Section], head: dict[str, int]) -> bytes:

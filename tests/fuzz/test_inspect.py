@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gfwd.cli import inspect_text
 from gfwd.daemon.capture.datagrams import Datagram, datagram
 from gfwd.daemon.capture.file import CaptureFile
+from gfwd.daemon.capture.source import Capture
 from gfwd.daemon.inspect import Inspect, Inspection, Seen, summary
 from gfwd.metrics.guess import BYTES, guess
 from gfwd.netflow.cache import Sender, TemplateCache
@@ -47,11 +48,11 @@ CAPTURES = [capture.data for capture in captures.all_captures() if len(capture.d
 def test_any_bytes_as_a_capture(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "capture"
     path.write_bytes(data)
-    with Inspection(Inspect(capture=str(path), output=str(path.with_suffix(".out")))) as inspection:
+    with Inspection(Inspect(output=str(path.with_suffix(".out"))), Capture(str(path))) as inspection:
         lines = [*inspect_text.datagrams(inspection.seen(), with_records=True)]
     assert all(line.isprintable() for line in [*lines, *inspection.notes(), inspection.problem() or ""])
     assert len(lines) <= len(data)
-    with Inspection(Inspect(capture=str(path))) as inspection:
+    with Inspection(Inspect(), Capture(str(path))) as inspection:
         assert "\n".join(inspect_text.summary(summary(inspection)))
     assert inspection.matched <= len(data) // 16
 

@@ -11,6 +11,7 @@
 #include "check.h"
 #include "choose.h"
 #include "match.h"
+#include "tap.h"
 
 static const struct plan_bounds BOUNDS = { .ports = 1, .rules = 64, .collectors = 64, .neighbours = 8 };
 static const struct fw_limits LIMITS = { .rules = 64, .collectors = 64, .neighbours = 8, .exporters = 16, .flows = 16 };
@@ -104,6 +105,7 @@ look_up(const struct fw_plan *plan, uint64_t hi, uint64_t lo, uint16_t port)
 		CHECK(packets[i].exporter <= LIMITS.exporters, "exporter %u", packets[i].exporter);
 		CHECK(packets[i].rule == rule || packets[i].fate == FW_DROP_LOOP, "rule %u, and %u", packets[i].rule, rule);
 		use_rule(plan, rule, &packets[i]);
+		tap_wanted(plan, &packets[i], i == 0);
 	}
 }
 

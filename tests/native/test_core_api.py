@@ -28,6 +28,7 @@ from gfwd.native.core import (
     Worker,
 )
 from gfwd.plan.blueprint import PlanPort
+from gfwd.plan.taps import Tap
 from gfwd.rules import classic
 from gfwd.rules.model import Exporters, Group, Options, Prefix, RuleSet
 from tests import captures
@@ -780,7 +781,7 @@ def test_a_frame_too_long_to_be_punted_is_counted() -> None:
 
 
 def test_tap_takes_one_in_so_many() -> None:
-    with rig(plan_from(TO_ONE, tap_every=3)) as its:
+    with rig(plan_from(TO_ONE, taps=[Tap(every=3)])) as its:
         for number in range(10):
             its.core.arrive(0, numbered(number))
         its.worker.step()
@@ -792,7 +793,7 @@ def test_tap_takes_one_in_so_many() -> None:
 
 
 def test_a_full_tap_loses_and_counts() -> None:
-    with rig(plan_from(TO_ONE, tap_every=1), limits=replace(LIMITS, ring_slots=2, frame_bytes=64)) as its:
+    with rig(plan_from(TO_ONE, taps=[Tap()]), limits=replace(LIMITS, ring_slots=2, frame_bytes=64)) as its:
         its.core.arrive(0, numbered(0, size=100))  # longer than the tap's records
         for number in range(1, 6):
             its.core.arrive(0, numbered(number))
@@ -803,7 +804,7 @@ def test_a_full_tap_loses_and_counts() -> None:
 
 
 def test_tap_shows_what_no_rule_wants() -> None:
-    with rig(plan_from("10.9.9.9 * 192.0.2.1 A", tap_every=1)) as its:
+    with rig(plan_from("10.9.9.9 * 192.0.2.1 A", taps=[Tap()])) as its:
         its.core.arrive(0, numbered(3))
         its.worker.step()
         assert [(number_of(it.frame), it.rule) for it in its.tapped()] == [(3, NONE)]

@@ -28,6 +28,7 @@ FATES = (
     twin.PENDING,
     twin.FORWARDED,
     "suspect",
+    "tapped",
     "fragment",
 )  # as in enum fw_fate
 FIRST_FRAGMENT = 0x100  # as in parse.h

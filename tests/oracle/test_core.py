@@ -17,9 +17,10 @@ from random import Random
 
 import pytest
 
-from gfwd.native.core import DROP_CAUSES, NONE, WAITING_MAX, CopyLedger, Core, Limits, NeighbourState
+from gfwd.native.core import DROP_CAUSES, FORWARD, NONE, WAIT, WAITING_MAX, CopyLedger, Core, Limits, NeighbourState
 from gfwd.plan.blueprint import Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
+from gfwd.plan.taps import with_taps
 from gfwd.rules import classic
 from gfwd.rules.model import Address
 from gfwd.rules.space import RuleSpace
@@ -30,6 +31,7 @@ from tests.frames import BITS, World, random_frame, random_rules, random_world
 from tests.options import copies_at_most, drawn, each_target, with_options
 from tests.oracle import sums, twin
 from tests.oracle.memory import SECOND
+from tests.oracle.taps import FATES, Tapped, TapTwin, drawn_taps
 from tests.oracle.twin import Datagram, Fragment, Outcome, Output, Parsed, Receiver, Twin, TwinRule, TwinTarget
 
 SANITIZED = "GFWD_CORE" in os.environ  # then all is slow, and a share of the frames has to do
@@ -74,16 +76,6 @@ Punted = tuple[int, int, bytes, int]
 # -- One world --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Tap:
-    """A datagram that the tap hands out."""
-
-    frame: bytes
-    port: int
-    time: int
-    rules: tuple[int, ...] | None  # the orders of those that apply; none: it is denied. None: there was none
-
-
 class Comparison:
     """A world in the core and in the twin, fed alike. Half-way it gives place to another one, on the same ports."""
 
@@ -120,12 +112,12 @@ class Comparison:
         self.gap = rng.choice((1_000, 1_000_000, 20 * 1_000_000))  # between two frames, in ns, at most
         self.sent: deque[Datagram] = deque(maxlen=64)  # of those that can come again, the last
         self.habits: dict[int, tuple[int, int, int]] = {}
-        self.tap_turn = 0
+        self.tap_twin = TapTwin()
         self.outputs: list[list[bytes]] = [[] for _ in self.ports]
         self.punted: list[Punted] = []  # these two by the twin, the next two by the core
-        self.tapped: list[Tap] = []
+        self.tapped: list[Tapped] = []
         self.got_punted: list[Punted] = []
-        self.got_tapped: list[Tap] = []
+        self.got_tapped: list[Tapped] = []
         self.rules: Counter[int] = Counter()  # datagrams by rule number, and bytes
         self.rule_bytes: Counter[int] = Counter()
         self.exporters: dict[tuple[int, int], list[int]] = {}  # family and address: datagrams and bytes
@@ -236,7 +228,8 @@ class Comparison:
         for it in self.rig.tapped():
             assert it.generation == self.generation, self.name
             rules = None if it.rule == NONE else self.compiled.outcomes[it.rule]
-            self.got_tapped.append(Tap(it.frame, it.port, it.time, rules))
+            assert it.gaps == 0, self.name
+            self.got_tapped.append(self._without_waiting(Tapped.of(it, rules)))
         return busy
 
     def _drain(self) -> None:
@@ -267,9 +260,8 @@ class Comparison:
         self.punted += ((ingress, self.now, its.beginning, its.mtu) for its in outcome.too_big)
         if outcome.datagram is not None:
             self._count_all(outcome, outcome.datagram)
-            if isinstance(outcome.datagram, Datagram) and outcome.datagram.fragment is None:
-                has_none = not outcome.rules and outcome.place != twin.DENIED
-                self._tap(frame, ingress, None if has_none else tuple(rule.order for rule in outcome.rules))
+            if isinstance(outcome.datagram, Datagram):
+                self._tap(outcome, outcome.datagram, frame, ingress)
         for earlier in outcome.before:
             self._leave(earlier.outputs)
             if earlier.datagram is not None:
@@ -295,13 +287,19 @@ class Comparison:
         counts[0] += 1
         counts[1] += len(datagram.frame)
 
-    def _tap(self, frame: bytes, ingress: int, rules: tuple[int, ...] | None) -> None:
-        if not self.tap_every:
-            return
-        self.tap_turn += 1
-        if self.tap_turn >= self.tap_every:
-            self.tap_turn = 0
-            self.tapped.append(Tap(frame, ingress, self.now, rules))
+    def _tap(self, outcome: Outcome, datagram: Datagram, frame: bytes, ingress: int) -> None:
+        has_none = not outcome.rules and outcome.place != twin.DENIED
+        rules = None if has_none else tuple(rule.order for rule in outcome.rules)
+        number = None if rules is None else self.compiled.outcomes.index(rules)
+        taps, templates = self.tap_twin.look(self.drawn_taps, datagram, number)
+        if taps | templates:
+            fate = FATES[outcome.place]
+            tapped = Tapped(frame, ingress, self.now, rules, fate, taps, templates)
+            self.tapped.append(self._without_waiting(tapped))
+
+    def _without_waiting(self, tapped: Tapped) -> Tapped:
+        """Where rings are short, what waits in the core behind others that have no room is sent by the twin."""
+        return replace(tapped, fate=FORWARD) if self.is_slow and tapped.fate == WAIT else tapped
 
     # ---- all counters ----
 
@@ -329,6 +327,9 @@ class Comparison:
         assert work.swapped == self.moved, self.name
         assert work.fragments_made == self.twin.fragments_made, self.name
         assert (work.tapped, work.tap_lost) == (self.taps, 0), self.name
+        taps = self.core.taps()
+        assert [one.matched for one in taps] == self.tap_twin.matched, self.name
+        assert [(one.taken, one.lost) for one in taps] == [(n, 0) for n in self.tap_twin.taken], self.name
         return got.received
 
     def _compare_exporters(self) -> None:
@@ -373,11 +374,11 @@ class Comparison:
         before = self.worlds[:number]
         collectors = sum(len(world.rules.collectors) for world in before)
         neighbours = sum(len(world.rules.neighbours) for world in before)
-        self.tap_every = self.rng.choice((0, 1, 7))
-        self.compiled: Compiled = plan_of(
-            self.world, tap_every=self.tap_every, first_collector=collectors, first_neighbour=neighbours
+        self.compiled: Compiled = plan_of(self.world, first_collector=collectors, first_neighbour=neighbours)
+        self.drawn_taps = drawn_taps(
+            Random(f"{self.name}, {self.rng.choice((0, 1, 7))}"), self.world, self.compiled.outcomes
         )
-        self.core.publish(self.compiled.plan)
+        self.core.publish(with_taps(self.compiled.plan, self.drawn_taps))
         self.generation += 1
         self.twin.config = self.world.config
         move = Move(collectors, neighbours, self.compiled.turns, self.compiled.numbers)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gfwd.daemon.capture.source import Capture
 from gfwd.daemon.inspect import Inspect, Inspection, Seen, loss
 from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW, SNMP, SYSLOG
 from gfwd.netflow.syslog import _FACILITIES, _SEVERITIES
@@ -117,7 +118,7 @@ def shape(seen: Seen) -> dict[str, Any] | None:
 @pytest.mark.parametrize("entry", index(), ids=lambda entry: entry["file"])
 def test_every_capture_reads_as_tshark_reads_it(entry):
     expected = tshark.datagrams(CORPUS / entry["file"], entry["decode_as"])
-    with Inspection(Inspect(capture=str(CORPUS / entry["file"]))) as inspection:
+    with Inspection(Inspect(), Capture(str(CORPUS / entry["file"]))) as inspection:
         found = [shape(seen) for seen in inspection.seen() if seen.message.protocol in named(entry["decode_as"])]
     assert inspection.problem() is None
     for (file, n, key), (ours, why) in EXPLAINED.items():
@@ -131,7 +132,7 @@ def test_every_capture_reads_as_tshark_reads_it(entry):
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"the corpus is not here: {CORPUS}")
 def test_the_cgn_of_the_thesis_has_lost_nothing():
     """Its NetFlow v9 counts records, and no template ever comes; datagrams it does not count."""
-    with Inspection(Inspect(capture=str(CORPUS / "thesis" / "netflow-pcap.pcap"))) as inspection:
+    with Inspection(Inspect(), Capture(str(CORPUS / "thesis" / "netflow-pcap.pcap"))) as inspection:
         found = [*loss(inspection).streams.findings()]
     assert [(one.counts, one.findings.datagrams, one.findings.in_order, one.findings.lost) for one in found] == [
         ("records", 37, 36, 0),

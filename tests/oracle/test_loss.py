@@ -12,6 +12,7 @@ import pytest
 
 from gfwd.daemon.capture.datagrams import ETHERNET
 from gfwd.daemon.capture.file import CaptureFile
+from gfwd.daemon.capture.source import Capture
 from gfwd.daemon.inspect import Inspect, Inspection, loss
 from gfwd.daemon.loss import LossProof
 from gfwd.daemon.report import Report
@@ -75,7 +76,7 @@ def test_a_gfwd_that_runs_finds_what_the_inspector_finds(path):
     frames = ethernet_frames(path)
     if not frames:
         pytest.skip("no Ethernet")
-    with Inspection(Inspect(capture=str(path))) as inspection, rig() as its:
+    with Inspection(Inspect(), Capture(str(path))) as inspection, rig() as its:
         proof = LossProof(its.core, [its.worker])
         proof.is_on = True
         drive(its, proof, frames)

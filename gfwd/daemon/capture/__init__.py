@@ -1,6 +1,7 @@
 """Capture files for gfwd inspect, of every link type that exporters are seen on; the core reads Ethernet alone.
 
 file.py      pcap and pcapng → frames, one at a time
+source.py    … as gfwd inspect has them, from there or elsewhere
 datagrams.py a frame → the UDP datagram in it
 writer.py    frames → pcap
 """

@@ -6,7 +6,10 @@ Formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. What is broken is 
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+
+if TYPE_CHECKING:  # a capture needs nothing of a gfwd that runs
+    from gfwd.daemon.tap.verdict import Live
 
 _FRAME_MOST: Final = 262_144  # bytes, as in libpcap and Wireshark
 _BLOCK_MOST: Final = 1 << 24
@@ -27,12 +30,16 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class Frame(NamedTuple):
-    """time: ns since 1970. length: in bytes on the wire; data may have less, cut by the capture's snapshot length."""
+    """time: ns since 1970. length: in bytes on the wire; data may have less, cut by the capture's snapshot length.
+
+    live: None in captures.
+    """
 
     time: int
     data: bytes
     length: int
     link_type: int
+    live: "Live | None" = None
 
 
 class _Interface(NamedTuple):

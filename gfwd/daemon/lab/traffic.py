@@ -15,6 +15,7 @@ from gfwd.errors import GfwdError
 from gfwd.native.core import Core, Limits, Worker
 from gfwd.plan.blueprint import Blueprint, PlanPort, Route
 from gfwd.plan.compile import compile_plan
+from gfwd.plan.taps import WHOLE
 from gfwd.rules.model import ALL_PORTS, Collector, Prefix, Rule, RuleSet
 from gfwd.rules.space import RuleSpace
 
@@ -76,7 +77,7 @@ def from_capture(path: str, wanted: int) -> Traffic:
     # Its collector has no address, so that nothing leaves, and no port for that is needed.
     nobody = Collector("nobody.invalid", None, None)
     space = RuleSpace(RuleSet("", (Rule(None, ALL_PORTS, (nobody,), None, 1),)))
-    plan = Blueprint(space=space, routes={nobody: Route(0, ())}, ports=(PlanPort(keep_tags=True),), tap_every=1)
+    plan = Blueprint(space=space, routes={nobody: Route(0, ())}, ports=(PlanPort(keep_tags=True),), taps=(WHOLE,))
     with Core(Limits(rules=1, collectors=1, neighbours=1, frame_bytes=_TAP_BYTES)) as core:
         port = core.port_pcap_in(core.region(rings=1, slots=_SLOTS, buffer_bytes=_BUFFER_BYTES), path)
         worker = core.worker(rx=[(port, 0)], tx=[])

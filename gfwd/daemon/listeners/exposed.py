@@ -187,6 +187,7 @@ def _work(report: Report) -> Iterator[Sample]:
     yield of.SWAPPED(work.swapped)
     yield of.COPIED(work.copied)
     yield of.FRAGMENTS_MADE(work.fragments_made)
+    yield of.LOOKERS(report.lookers)
     yield of.TAPPED(work.tapped)
     yield of.TAP_LOST(work.tap_lost)
     yield of.INJECTED(work.injected)

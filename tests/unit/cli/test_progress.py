@@ -48,3 +48,12 @@ def test_no_bar_for_what_is_soon_over():
     with Progress(9, terminal, is_wanted=True) as bar:
         bar.tick(5)
     assert terminal.getvalue() == ""
+
+
+def test_a_number_where_nobody_knows_how_much_there_is(impatient):
+    terminal = Terminal()
+    with Progress(None, terminal, is_wanted=True, counts="datagram") as bar:
+        bar.tick(1)
+        bar.tick(1_234)
+    assert terminal.getvalue().startswith("\r1 datagram so far\r1,234 datagrams so far\r")
+    assert terminal.getvalue().endswith("\r")

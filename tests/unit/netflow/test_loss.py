@@ -150,3 +150,16 @@ def test_more_streams_than_there_is_room_for_are_counted():
         payload = v9(source=source)
         streams.take("192.0.2.1", 1, decode(NETFLOW, payload, SENDER, cache))
     assert (len([*streams.findings()]), streams.not_told_apart) == (3, 7)
+
+
+def test_what_nobody_has_seen_was_not_lost_for_certain():
+    """Behind a gap of the tap all begins anew; what is missing beside it is lost all the same."""
+    streams, cache = Streams(), TemplateCache()
+    for sequence in (1, 2, None, 9, 10, 12, None, 12, 13):
+        if sequence is None:
+            streams.interrupt()
+            continue
+        payload = v9(sequence=sequence)
+        streams.take("192.0.2.1", 1, decode(NETFLOW, payload, SENDER, cache))
+    ((_, _, its),) = streams.findings()
+    assert summary(its) == {"lost": 1, "unproven": 2}
