@@ -31,6 +31,22 @@ def _nested(depth: int) -> bytes:
     return data
 
 
+def _lists(depth: int) -> bytes:
+    """IPFIX: a basicList in a basicList …"""
+    data = b""
+    for _ in range(depth):
+        data = b"\x03\x01\x23\xff\xff\xff" + len(data).to_bytes(2) + data
+    return b"\xff" + len(data).to_bytes(2) + data
+
+
+def _in_itself(depth: int) -> bytes:
+    """IPFIX: a record of template 256, which is a list of records of template 256 …"""
+    data = b""
+    for _ in range(depth):
+        data = b"\xff" + (3 + len(data)).to_bytes(2) + b"\x03\x01\x00" + data
+    return data
+
+
 _ALL_FIELDS = [(1 + at % 32_000, 1) for at in range(16_000)]
 _EMPTY_FIELDS = [(4, 1), *[(5, 0)] * 16_000]
 
@@ -64,6 +80,16 @@ PAYLOADS: dict[str, bytes] = {
     "ipfix: options with more scopes than fields": ipfix(a_set(3, options_ipfix(256, [(4, 1)], 9))),
     "ipfix: a list in a list": ipfix(
         a_set(2, template(256, [(291, VARIABLE)])), a_set(256, b"\x09\x03\x01\x23\xff\xff\x04\x03\x01\x23\xff")
+    ),
+    "ipfix: lists nested 8,000 times": ipfix(a_set(2, template(256, [(291, VARIABLE)])), a_set(256, _lists(8_000))),
+    "ipfix: a template in itself, 10,000 times": ipfix(
+        a_set(2, template(256, [(292, VARIABLE)])), a_set(256, _in_itself(10_000))
+    ),
+    "ipfix: a list of 60,000 values": ipfix(
+        a_set(2, template(256, [(291, VARIABLE)])), a_set(256, b"\xff\xea\x60\x03\x00\x04\x00\x01" + bytes(59_995))
+    ),
+    "ipfix: a list of 15,000 empty lists": ipfix(
+        a_set(2, template(256, [(293, VARIABLE)])), a_set(256, b"\xff\xea\x61\x03" + b"\x01\x00\x00\x04" * 15_000)
     ),
     "ipfix: length of 0": ipfix(a_set(300, bytes(8)), length=0),
     "ipfix: length of 65,535": ipfix(a_set(300, bytes(8)), length=65_535),

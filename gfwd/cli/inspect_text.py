@@ -116,7 +116,10 @@ def _records(its: Message) -> Iterator[str]:
             yield from _data(one)
     for sample in its.samples() if its.samples is not None else ():
         head = f"{sample.kind} sample, {many(sample.length, 'byte')}"
-        more = (("sequence", sample.sequence), ("source", sample.source_id), ("sampling 1:", sample.sampling))
+        more = (
+            *(("sequence", sample.sequence), ("source", sample.source_id), ("sampling 1:", sample.sampling)),
+            ("dropped", sample.drops or None),
+        )
         yield ", ".join([head, *(f"{name} {value}".replace(": ", ":") for name, value in more if value is not None)])
         yield from (f"  {record.kind}, {many(record.length, 'byte')}" for record in sample.records)
 
@@ -126,13 +129,34 @@ def _data(its: FlowSet) -> Iterator[str]:
     if records is None:
         yield "  no template for it yet"
     for record in records or ():
-        yield "  " + " ".join(f"{name}={_value(value)}" for name, value in record.items())
+        yield f"  {_pairs(record)}"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_value, value))
+    if isinstance(value, dict):
+        return _list(value)
     return printable(value) if isinstance(value, str) else str(value)
+
+
+def _list(its: dict[str, Any]) -> str:
+    """Of RFC 6313: allOf[ingressInterface 1,2]; allOf[256 {a=1 b=2} {a=3 b=4}]; allOf[256 {a=1}; 257 no template]."""
+    if "values" in its:
+        inside = f"{its['element']} {_value(its['values'])}".rstrip()
+    else:
+        inside = "; ".join(_sub_list(one) for one in its.get("lists", [its]))
+    return f"{its['semantic']}[{inside}]"
+
+
+def _sub_list(its: dict[str, Any]) -> str:
+    if its["records"] is None:
+        return f"{its['template']} no template"
+    return " ".join([str(its["template"]), *(f"{{{_pairs(one)}}}" for one in its["records"])])
+
+
+def _pairs(record: dict[str, Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in record.items())
 
 
 def _fields(its: Template) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from gfwd.daemon.capture.datagrams import Datagram, Skipped, address_text, datagram
 from gfwd.daemon.capture.file import Frame
+from gfwd.daemon.capture.fragments import Captured, Reassembly
 from gfwd.daemon.capture.source import Source
 from gfwd.daemon.capture.writer import CaptureWriter
 from gfwd.errors import GfwdError, UsageError
@@ -87,7 +88,8 @@ class Inspection:
         self._source = source
         self._tick = tick
         self._frames = 0
-        self._skipped: Counter[Skipped] = Counter()
+        self._reassembly = Reassembly()
+        self._is_behind_gap = False  # what is shown next
         self._cut = 0
         self._wanted: dict[bytes, bool] = {}
         self._ports = _by_number(job.ports)
@@ -120,33 +122,46 @@ class Inspection:
         """Every datagram that the filters let through, decoded. Templates are learned from all of them, also from
         those that are not of the sample.
         """
-        job, shown, is_behind_gap = self._job, 0, False
-        for frame in self._source.frames():
-            self._frames += 1
-            if self._tick is not None and self._frames % self._source.tick_frames == 0:
-                self._tick(self._source.offset)
-            live = frame.live
-            is_behind_gap |= live is not None and live.is_behind_gap
-            found = datagram(frame.link_type, frame.data)
-            if isinstance(found, Skipped):
-                self._skipped[found] += 1
+        job, shown = self._job, 0
+        for found in self._captured():
+            its, live = found.datagram, found.frames[-1].live
+            if not (self._ports[its.destination_port] and self._is_wanted(its.source)):
                 continue
-            if not (self._ports[found.destination_port] and self._is_wanted(found.source)):
-                continue
-            self._cut += found.cut
-            message = self._decode(found)
+            self._cut += its.cut
+            message = self._decode(its)
             if live is not None and not live.is_of_sample:
                 continue
             self.matched += 1
             if (self.matched - 1) % job.sample:
                 continue
             if self._writer is not None:
-                self._write(frame)
-            yield Seen(frame.time, found, message, live and live._replace(is_behind_gap=is_behind_gap))
-            is_behind_gap = False
+                for frame in found.frames:
+                    self._write(frame)
+            yield Seen(found.time, its, message, live and live._replace(is_behind_gap=self._is_behind_gap))
+            self._is_behind_gap = False
             shown += 1
             if shown == job.count:
                 return
+
+    def _captured(self) -> Iterator[Captured]:
+        for frame in self._source.frames():
+            self._frames += 1
+            if self._tick is not None and self._frames % self._source.tick_frames == 0:
+                self._tick(self._source.offset)
+            if frame.live is None:
+                yield from self._reassembly.take(frame)
+            else:
+                yield from self._live(frame, frame.live)
+        yield from self._reassembly.finish()
+
+    def _live(self, frame: Frame, live: "Live") -> Iterator[Captured]:
+        """What a gfwd that runs shows of a datagram in fragments is the first one: the others are not waited for."""
+        self._is_behind_gap |= live.is_behind_gap
+        found = datagram(frame.link_type, frame.data)
+        if isinstance(found, Skipped):
+            self._reassembly.skipped[found] += 1
+        else:
+            yield Captured(found, (frame,))
 
     def _write(self, frame: Frame) -> None:
         try:
@@ -188,9 +203,17 @@ class Inspection:
     def notes(self) -> list[str]:
         """What was not looked into, and what was forgotten: nothing is left out in silence."""
         lines = []
-        if self._skipped:
-            causes = ", ".join(f"{n:,} {cause}" for cause, n in self._skipped.most_common())
-            lines.append(f"{self._skipped.total():,} of {many(self._frames, 'frame')} not looked into: {causes}")
+        skipped, fragments = self._reassembly.skipped, self._reassembly
+        if skipped:
+            causes = ", ".join(f"{n:,} {cause}" for cause, n in skipped.most_common())
+            lines.append(f"{skipped.total():,} of {many(self._frames, 'frame')} not looked into: {causes}")
+        if fragments.whole:
+            parts = many(fragments.parts, "fragment")
+            lines.append(f"{many(fragments.whole, 'datagram')} put together from {parts}")
+        if fragments.crowded:
+            lines.append(
+                f"{many(fragments.crowded, 'datagram')} in fragments given up, since there was no room for more"
+            )
         if self._cut:
             lines.append(f"{many(self._cut, 'datagram')} not whole: first fragments, or cut when they were captured")
         if self.cache.withdrawals:

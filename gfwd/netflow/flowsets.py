@@ -6,7 +6,7 @@ template, in how an options template counts its fields, and in whose elements th
 
 import struct
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from construct import Int16ub, Int32ub, Struct
@@ -14,6 +14,7 @@ from construct import Int16ub, Int32ub, Struct
 from gfwd.netflow.cache import Scope, TemplateCache
 from gfwd.netflow.elements import IANA, scope
 from gfwd.netflow.errors import DecodeError
+from gfwd.netflow.lists import Lists
 from gfwd.netflow.message import FlowSet, Kind, Message
 from gfwd.netflow.template import Count, Field, Template, field
 
@@ -42,10 +43,13 @@ class Learned(NamedTuple):
 
 
 class Dialect(NamedTuple):
-    """What NetFlow v9 and IPFIX differ in. kinds: set ID → what it holds. learn: (options?, body) → Learned."""
+    """What NetFlow v9 and IPFIX differ in. kinds: set ID → what it holds. learn: (options?, body) → Learned. has_lists:
+    whether records have lists in them (RFC 6313).
+    """
 
     kinds: dict[int, Kind]
     learn: Callable[[bool, bytes], Learned]
+    has_lists: bool
 
 
 def read(message: Message, payload: bytes, at: int, dialect: Dialect, its_scope: Scope, cache: TemplateCache) -> None:
@@ -80,7 +84,10 @@ def read(message: Message, payload: bytes, at: int, dialect: Dialect, its_scope:
             n_records += count.records or 0
             is_sure = is_sure and count.records is not None and count.flaw is None
             flaws.append(count.flaw if set_id >= _DATA_FIRST else f"set {set_id} at byte {at}: reserved")
-            message.sets.append(FlowSet(set_id, Kind.DATA, length, count.records, body, template))
+            lists = None
+            if template is not None and template.has_lists and dialect.has_lists:
+                lists = Lists(partial(cache.find, its_scope)).read
+            message.sets.append(FlowSet(set_id, Kind.DATA, length, count.records, body, template, lists=lists))
         at += length
     message.flaw = next(filter(None, flaws), None)
     message.step = n_records if is_sure else None
@@ -112,8 +119,8 @@ def _learn(records: Iterator[Template | None]) -> Learned:
     return Learned(tuple(templates), withdrawn, None)
 
 
-def _check(template_id: int, fields: list[Field], n_scope: int, *, varies: bool) -> Template:
-    template = Template(template_id, fields, n_scope, varies=varies)
+def _check(template_id: int, fields: list[Field], n_scope: int, *, is_options: bool, varies: bool) -> Template:
+    template = Template(template_id, fields, n_scope, is_options=is_options, varies=varies)
     if template.least == 0:
         raise DecodeError(f"template {template_id} has records of no bytes")
     if sum(one.length == 0 for one in fields) > template.least:  # a datagram would hold more values than bytes
@@ -149,7 +156,7 @@ def _v9_templates(body: bytes) -> Iterator[Template]:
             raise DecodeError(f"template {template_id} has no fields")
         fields = _v9_fields(template_id, body, at, head.count)
         at += head.count * _FIELD_BYTES
-        yield _check(template_id, [field(IANA, *one) for one in fields], 0, varies=False)
+        yield _check(template_id, [field(IANA, *one) for one in fields], 0, is_options=False, varies=False)
 
 
 def _v9_options(body: bytes) -> Iterator[Template]:
@@ -167,7 +174,7 @@ def _v9_options(body: bytes) -> Iterator[Template]:
         at += n * _FIELD_BYTES
         scopes = [Field(IANA, number, length, *scope(number)) for number, length in fields[:n_scope]]
         others = [field(IANA, *one) for one in fields[n_scope:]]
-        yield _check(template_id, [*scopes, *others], n_scope, varies=False)
+        yield _check(template_id, [*scopes, *others], n_scope, is_options=True, varies=False)
 
 
 def _v9_fields(template_id: int, body: bytes, at: int, n: int) -> list[tuple[int, int]]:
@@ -202,7 +209,7 @@ def _ipfix_templates(body: bytes, is_options: bool) -> Iterator[Template | None]
             if not 0 < n_scope <= count:
                 raise DecodeError(f"options template {_id(template_id)} has {n_scope} scope fields of {count}")
         fields, at = _ipfix_fields(_id(template_id), body, at, count)
-        yield _check(template_id, fields, n_scope, varies=True)
+        yield _check(template_id, fields, n_scope, is_options=is_options, varies=True)
 
 
 def _ipfix_fields(template_id: int, body: bytes, at: int, n: int) -> tuple[list[Field], int]:

@@ -18,7 +18,7 @@ _HEADER: Final = Struct(
 )
 _BYTES: Final = _HEADER.sizeof()
 _PARSE: Final = _HEADER.compile()
-_DIALECT: Final = flowsets.Dialect({2: Kind.TEMPLATE, 3: Kind.OPTIONS_TEMPLATE}, flowsets.learn_ipfix)
+_DIALECT: Final = flowsets.Dialect({2: Kind.TEMPLATE, 3: Kind.OPTIONS_TEMPLATE}, flowsets.learn_ipfix, has_lists=True)
 
 
 def decode(payload: bytes, sender: Sender, cache: TemplateCache) -> Message:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from gfwd.netflow.template import Record, Template
+from gfwd.netflow.template import ListReader, Record, Template
 
 NETFLOW: Final = "NetFlow"
 IPFIX: Final = "IPFIX"
@@ -36,6 +36,7 @@ class FlowSet:
     """id: None in NetFlow v1 to v7, whose records stand in no set. length: in bytes, with the set's own header.
 
     n_records: None where the template is unknown. body: the records. template: of data; templates: in a template set.
+    lists: who reads lists in its records, in IPFIX, with the templates that are known by then.
     """
 
     id: int | None
@@ -45,10 +46,11 @@ class FlowSet:
     body: bytes = b""
     template: Template | None = None
     templates: Sequence[Template] = ()
+    lists: ListReader | None = None
 
     def records(self) -> list[Record] | None:
         """Of data: values by name; None where the template is unknown."""
-        return None if self.template is None else self.template.records(self.body)
+        return None if self.template is None else self.template.records(self.body, self.lists)
 
 
 class Part(NamedTuple):
@@ -61,7 +63,8 @@ class Part(NamedTuple):
 @dataclass(slots=True)
 class Sample:
     """A sample of sFlow. kind: "flow", "counters" …, or the numbers of one that is not known. length: in bytes, without
-    its own header. source_id: class << 24 | index. sampling: one packet of so many. n_records: as it says itself.
+    its own header. source_id: class << 24 | index. sampling: one packet of so many. drops: packets that the agent
+    should have sampled, and had no room for, since it began. n_records: as it says itself.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class Sample:
     sequence: int | None = None
     source_id: int | None = None
     sampling: int | None = None
+    drops: int | None = None
     n_records: int | None = None
     records: Sequence[Part] = ()
 

@@ -59,5 +59,6 @@ def _sample(its: Sample) -> dict[str, Any]:
         "sequence": its.sequence,
         "source_id": its.source_id,
         "sampling": its.sampling,
+        "drops": its.drops,
         "records": [one._asdict() for one in its.records],
     }

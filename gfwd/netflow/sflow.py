@@ -126,7 +126,8 @@ def _sample(tag: int, body: bytes) -> Sample:
         if at > len(body):
             break
         records.append(Part(names.get(record) or _numbers(record), length))
-    return Sample(kind, len(body), head.sequence, source_id, head.get("rate"), head.n_records, records)
+    rate, drops = head.get("rate"), head.get("drops")
+    return Sample(kind, len(body), head.sequence, source_id, rate, drops, head.n_records, records)
 
 
 def _numbers(tag: int) -> str:

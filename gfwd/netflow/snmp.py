@@ -1,6 +1,7 @@
-"""SNMP, one line: what kind of message, which trap, how many bindings. The community is a password: it is never shown.
+"""SNMP, one line: what kind of message, which trap, how many bindings. The community is a password: it is never shown;
+nor is the user.
 
-Sources: RFC 1157 §4 (v1), RFC 1901 §3 and RFC 3416 §3 (v2c), RFC 3412 §6 (v3); BER as in X.690.
+Sources: RFC 1157 §4 (v1), RFC 1901 §3 and RFC 3416 §3 (v2c), RFC 3412 §6 and RFC 3414 §2.4 (v3); BER as in X.690.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from gfwd.netflow.message import SNMP, Message
 _SEQUENCE, _INTEGER, _OCTETS, _OBJECT, _ADDRESS, _TICKS = 0x30, 0x02, 0x04, 0x06, 0x40, 0x43
 _VERSIONS: Final = {0: "1", 1: "2c", 3: "3"}
 _V3: Final = "3"
+_USM: Final = 3  # the user-based security model (RFC 3411 §5)
 _V1_TRAP: Final = 0xA4
 _KINDS: Final = {
     **{0xA0: "get", 0xA1: "get_next", 0xA2: "response", 0xA3: "set", _V1_TRAP: "trap", 0xA5: "get_bulk"},
@@ -42,28 +44,54 @@ def decode(payload: bytes) -> Message:
     if length != len(payload) - at:
         message.flaw = f"it says {length} bytes, and there are {len(payload) - at}"
     try:
-        message.details = _v3(values) if version == _V3 else _community(values)
+        for details in _v3(values) if version == _V3 else _community(values):
+            message.details |= details
     except DecodeError as error:
         message.flaw = message.flaw or str(error)
     return message
 
 
-def _community(values: Iterator[Value]) -> dict[str, Any]:
-    """v1 and v2c: what kind of message, and what its PDU says."""
+def _community(values: Iterator[Value]) -> Iterator[dict[str, Any]]:
+    """v1 and v2c: what kind of message, and what its PDU says. Piece by piece: what is broken leaves the rest."""
     _next(values, _OCTETS, "community")
     tag, pdu = _next(values, None, "PDU")
-    details = {"kind": _KINDS.get(tag, f"0x{tag:02x}"), "community": "hidden"}
-    return details | (_v1_trap(pdu) if tag == _V1_TRAP else _pdu(pdu))
+    yield {"kind": _kind(tag), "community": "hidden"}
+    yield _v1_trap(pdu) if tag == _V1_TRAP else _pdu(pdu)
 
 
-def _v3(values: Iterator[Value]) -> dict[str, Any]:
-    """Flags of msgGlobalData: 1 authenticated, 2 encrypted (RFC 3412 §6.4). The user is left out, like a community."""
+def _v3(values: Iterator[Value]) -> Iterator[dict[str, Any]]:
+    """The header, and of a message that is not encrypted its PDU. Flags of msgGlobalData: 1 authenticated, 2 encrypted
+    (RFC 3412 §6.4). The user is left out, like a community.
+    """
     _, head = _next(values, _SEQUENCE, "msgGlobalData")
     inner = _values(head)
     _next(inner, _INTEGER, "msgID"), _next(inner, _INTEGER, "msgMaxSize")
     _, flags = _next(inner, _OCTETS, "msgFlags")
     bits = flags[0] if flags else 0
-    return {"user": "hidden", "is_authenticated": bool(bits & 1), "is_encrypted": bool(bits & 2)}
+    yield {"user": "hidden", "is_authenticated": bool(bits & 1), "is_encrypted": bool(bits & 2)}
+    model = _integer(_next(inner, _INTEGER, "msgSecurityModel"))
+    _, security = _next(values, _OCTETS, "msgSecurityParameters")
+    if model == _USM:
+        yield _usm(security)
+    if not bits & 2:
+        scoped = _values(_next(values, _SEQUENCE, "ScopedPDU")[1])
+        _next(scoped, _OCTETS, "contextEngineID"), _next(scoped, _OCTETS, "contextName")
+        tag, pdu = _next(scoped, None, "PDU")
+        yield {"kind": _kind(tag)}
+        yield _pdu(pdu)
+
+
+def _usm(security: bytes) -> dict[str, Any]:
+    """Which SNMP engine, how often it was booted, and s since then (RFC 3414 §2.4)."""
+    inner = _values(_next(_values(security), _SEQUENCE, "UsmSecurityParameters")[1])
+    _, engine = _next(inner, _OCTETS, "msgAuthoritativeEngineID")
+    boots = _integer(_next(inner, _INTEGER, "msgAuthoritativeEngineBoots"))
+    time = _integer(_next(inner, _INTEGER, "msgAuthoritativeEngineTime"))
+    return {"engine": engine.hex(), "engine_boots": boots, "engine_time": time}
+
+
+def _kind(tag: int) -> str:
+    return _KINDS.get(tag, f"0x{tag:02x}")
 
 
 def _v1_trap(pdu: bytes) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _so_far(message: Message) -> tuple[int, int | None]:
     n = sum(
         one.n_records or 0
         for one in message.sets
-        if one.kind is Kind.DATA and one.template is not None and not one.template.is_options()
+        if one.kind is Kind.DATA and one.template is not None and not one.template.is_options
     )
     return ((message.sequence or 0) - n) % (1 << 32), n
 

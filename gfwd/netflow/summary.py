@@ -10,6 +10,7 @@ from gfwd.netflow.template import Record
 EXPORTERS_MOST: Final = 65_536
 _VERSIONS_MOST: Final = 16  # of one exporter
 _SAMPLING_MOST: Final = 8
+_RAREST: Final = 1e-12  # of sampling probabilities that are believed
 _NS: Final = 1_000_000_000
 
 
@@ -77,7 +78,10 @@ def _take_set(its: Exporter, flow_set: FlowSet) -> None:
         its.nameless_sets += 1
         return
     its.records += flow_set.n_records
-    if flow_set.template is not None and flow_set.template.is_options():
+    template = flow_set.template
+    if template is None or not template.has_sampling:
+        return
+    if template.is_options or not its.sampling:  # some say it with every flow: then the first ones are enough
         for record in flow_set.records() or ():
             _add(its, sampling_of(record))
 
@@ -91,7 +95,9 @@ def _take_sampling(its: Exporter, message: Message) -> None:
 
 
 def sampling_of(record: Record) -> float | None:
-    """One packet of so many, as an options record says it: NetFlow v9's elements 34 and 50, or RFC 5477 §8.2's."""
+    """One packet of so many, as a record says it: NetFlow v9's elements 34 and 50, or RFC 5477 §8.2's. Sampling by time
+    (307, 308) is not told in packets.
+    """
     for name in ("samplingInterval", "samplerRandomInterval"):
         value = record.get(name)
         if isinstance(value, int) and value > 0:
@@ -102,7 +108,8 @@ def sampling_of(record: Record) -> float | None:
     size, population = record.get("samplingSize"), record.get("samplingPopulation")
     if isinstance(size, int) and isinstance(population, int) and size > 0:
         return population / size
-    return None
+    probability = record.get("samplingProbability")
+    return round(1 / probability, 3) if isinstance(probability, float) and _RAREST <= probability <= 1 else None
 
 
 def _add(its: Exporter, sampling: float | None) -> None:

@@ -19,7 +19,7 @@ _HEADER: Final = Struct(
 )
 _BYTES: Final = _HEADER.sizeof()
 _PARSE: Final = _HEADER.compile()
-_DIALECT: Final = flowsets.Dialect({0: Kind.TEMPLATE, 1: Kind.OPTIONS_TEMPLATE}, flowsets.learn_v9)
+_DIALECT: Final = flowsets.Dialect({0: Kind.TEMPLATE, 1: Kind.OPTIONS_TEMPLATE}, flowsets.learn_v9, has_lists=False)
 
 
 def decode(payload: bytes, exporter: bytes, cache: TemplateCache) -> Message:

@@ -16,6 +16,9 @@ from typing import Final
 Value = int | float | bool | str | None
 Reader = Callable[[bytes], Value]
 
+LISTS: Final = ("basicList", "subTemplateList", "subTemplateMultiList")
+"""Types that lists.py reads."""
+
 _INTEGER_MOST: Final = 8  # bytes
 _NTP_1970: Final = 2_208_988_800  # seconds from NTP's epoch, 1900, to 1970 (RFC 5905 §6)
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, which datetime ends with
@@ -105,7 +108,7 @@ _READERS: Final[dict[str, tuple[range | tuple[int, ...], Reader]]] = {
 
 @lru_cache(maxsize=_KINDS)
 def reader(kind: str, length: int) -> Reader:
-    """Who reads `length` bytes of a type. Lists (RFC 6313) are left as bytes."""
+    """Who reads `length` bytes of a type. Lists (RFC 6313) are left as their bytes."""
     if kind == "string":
         return _string
     lengths, read = _READERS.get(kind, ((), _hexadecimal))

@@ -19,8 +19,8 @@ from tests.netflow import a_set, template, v5, v9
 DATA = Path(__file__).parents[1] / "data"
 EXPORTERS = DATA / "exporters.pcap"
 NOTES = (
-    f"{EXPORTERS}: note: 93 of 245 frames not looked into: 91 without UDP, 2 with a later fragment\n"
-    f"{EXPORTERS}: note: 2 datagrams not whole: first fragments, or cut when they were captured\n"
+    f"{EXPORTERS}: note: 91 of 245 frames not looked into: 91 without UDP\n"
+    f"{EXPORTERS}: note: 2 datagrams put together from 4 fragments\n"
 )
 SECOND = 10**9
 BEGIN = 1_700_000_000

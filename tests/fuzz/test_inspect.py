@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfwd.cli import inspect_text
-from gfwd.daemon.capture.datagrams import Datagram, datagram
-from gfwd.daemon.capture.file import CaptureFile
 from gfwd.daemon.capture.source import Capture
-from gfwd.daemon.inspect import Inspect, Inspection, Seen, summary
+from gfwd.daemon.inspect import Inspect, Inspection, summary
 from gfwd.metrics.guess import BYTES, guess
-from gfwd.netflow.cache import Sender, TemplateCache
+from gfwd.netflow.cache import TemplateCache
 from gfwd.netflow.decode import PROTOCOLS, decode
-from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW, SNMP, SYSLOG, Message
-from gfwd.netflow.streams import Streams
-from gfwd.netflow.summary import Summary
+from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW, SNMP, SYSLOG
 from tests import captures
+from tests.fuzz.targets import Inspector, real
 from tests.fuzz.test_inputs import like
 from tests.hostile import MOST, PAYLOADS
 from tests.netflow import SENDER, a_set, ipfix, template, v9
 
 pytestmark = pytest.mark.pure
-
-DATA = Path(__file__).parents[1] / "data"
-
-
-def real() -> list[bytes]:
-    """Payloads that exporters have sent."""
-    with (DATA / "exporters.pcap").open("rb") as file:
-        frames = [datagram(frame.link_type, frame.data) for frame in CaptureFile(file).frames()]
-    return [one.payload for one in frames if isinstance(one, Datagram)]
-
 
 SMALL = [*real(), *(payload for payload in PAYLOADS.values() if len(payload) < 2_000)]
 
@@ -55,47 +39,6 @@ def test_any_bytes_as_a_capture(tmp_path_factory, data):
     with Inspection(Inspect(), Capture(str(path))) as inspection:
         assert "\n".join(inspect_text.summary(summary(inspection)))
     assert inspection.matched <= len(data) // 16
-
-
-class Inspector:
-    """All that inspect does with a datagram, with the state that it keeps between them."""
-
-    def __init__(self) -> None:
-        self.cache = TemplateCache(templates=100, fields=1_000)
-        self.streams = Streams(most=20)
-        self.summary = Summary(most=20)
-
-    def take(self, protocol: str | None, payload: bytes, source: bytes = b"\xc0\x00\x02\x01") -> Message:
-        message = decode(protocol, payload, Sender(source, SENDER.session), self.cache)
-        seen = Seen(0, Datagram(source, 1, source, 2055, payload, False), message)
-        text = json.dumps(seen.plain(), allow_nan=False)
-        lines = [*inspect_text.datagrams([seen], with_records=True)]
-        assert all(line.isprintable() for line in lines)
-        self.streams.take(seen.exporter, 1, message)
-        self.summary.take(0, seen.exporter, len(payload), message)
-        check(message, payload)
-        # What it becomes is bounded by what it was: a name and a value for a byte or two.
-        assert len(text) + sum(map(len, lines)) < 2_000 + 1_000 * len(payload)
-        return message
-
-    def check_bounds(self) -> None:
-        assert len(self.cache) <= 100
-        assert self.cache.fields <= 1_000
-        assert len([*self.streams.findings()]) <= 20
-        assert len(self.summary.exporters) <= 20
-
-
-def check(message: Message, payload: bytes) -> None:
-    """Sets lie within the datagram, and records within their sets."""
-    assert sum(one.length for one in message.sets) <= len(payload)
-    for one in message.sets:
-        records = one.records()
-        if one.template is not None and records is not None:
-            assert len(records) == one.n_records
-            assert len(records) * one.template.least <= len(one.body)
-            assert sum(len(one.template.fields) for _ in records) <= 2 * len(one.body)
-    for sample in message.samples() if message.samples is not None else ():
-        assert sample.length + 8 * len(sample.records) <= 2 * len(payload)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from tests.oracle import tshark
 pytestmark = pytest.mark.pure
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+IPFIX_DUMP = shutil.which("ipfixDump")
 NAMES = {"cflow": (NETFLOW, IPFIX), "sflow": (SFLOW,), "syslog": (SYSLOG,), "snmp": (SNMP,)}
 SFLOW_KINDS = {"flow": 1, "counters": 2, "expanded_flow": 3, "expanded_counters": 4, "discard": 5}
 SNMP_VERSIONS = {"1": 0, "2c": 1, "3": 3}
@@ -138,3 +143,33 @@ def test_the_cgn_of_the_thesis_has_lost_nothing():
         ("records", 37, 36, 0),
         ("records", 71, 70, 0),
     ]
+
+
+# ---- lists in records: tshark shows them as bytes, libfixbuf reads them ----
+
+
+@pytest.mark.skipif(IPFIX_DUMP is None, reason="ipfixDump is not here (Debian: apt-get install libfixbuf-tools)")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"the corpus is not here: {CORPUS}")
+def test_lists_in_records_read_as_libfixbuf_reads_them(tmp_path):
+    """What yaf has sent: its TCP and DNS records stand in subTemplateMultiLists."""
+    with Inspection(Inspect(), Capture(str(CORPUS / "telegraf" / "ipfix_example.pcap"))) as inspection:
+        seen = [(one.datagram.payload, list(lists(one))) for one in inspection.seen() if one.message.version == 10]
+    messages = tmp_path / "messages.ipfix"
+    messages.write_bytes(b"".join(payload for payload, _ in seen))
+    command = [IPFIX_DUMP or "ipfixDump", "--in", str(messages)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=tshark.SECONDS, check=True)
+    semantics = re.findall(r"\+\+\+ subTemplateMultiList \+\+\+\s+count: (\d+)\s+semantic: \d+-(\w+)", done.stdout)
+    entries = re.findall(r"subTemplateMultiListEntry \d+ \+\+\+\s+count: (\d+)\s+tid: (\d+)", done.stdout)
+    sequences = re.findall(r"\(184\)\s+tcpSequenceNumber : (\d+)", done.stdout)
+    found = [one for _, its in seen for one in its]
+    records = [part for one in found for part in one["lists"]]
+    assert [(str(len(one["lists"])), one["semantic"]) for one in found] == semantics
+    assert [(str(len(one["records"])), str(one["template"])) for one in records] == entries
+    assert [str(its["tcpSequenceNumber"]) for one in records for its in one["records"]] == sequences
+    assert len(sequences) > 10
+
+
+def lists(seen: Seen) -> Iterator[dict[str, Any]]:
+    for one in seen.message.sets:
+        for record in one.records() or ():
+            yield from (value for value in record.values() if isinstance(value, dict))

@@ -20,7 +20,7 @@ from gfwd.netflow.plain import plain
 from gfwd.netflow.printable import printable
 from gfwd.netflow.summary import Summary
 from gfwd.netflow.values import reader
-from tests.netflow import SENDER, a_set, flow_sample, options_v9, sflow, tagged, v5, v9
+from tests.netflow import SENDER, a_set, flow_sample, options_v9, sflow, tagged, template, v5, v9
 
 SECOND = 10**9
 
@@ -100,6 +100,18 @@ def test_sflow():
     assert (other.kind, other.length, other.records) == ("4096:3", 4, ())
 
 
+def test_sflow_samples_of_large_interface_numbers():
+    """expanded_flow and expanded_counters (sflow_version_5.txt §5.3), and what an agent had no room for."""
+    flow = tagged(3, struct.pack(">11I", 5, 0, 70_000, 400, 9, 77, 0, 70_000, 0, 70_001, 1) + tagged(1, bytes(16)))
+    counters = tagged(4, struct.pack(">4I", 6, 3, 99, 1) + tagged(1, bytes(88)))
+    found = read(SFLOW, sflow(flow, counters)).samples
+    assert found is not None
+    one, other = found()
+    assert (one.kind, one.source_id, one.sampling, one.drops) == ("expanded_flow", 70_000, 400, 77)
+    assert (other.kind, other.source_id, other.drops) == ("expanded_counters", 3 << 24 | 99, None)
+    assert (one.records, other.records) == ([Part("raw_header", 16)], [Part("interface", 88)])
+
+
 def test_sflow_that_lies():
     assert read(SFLOW, sflow(n=2**32 - 1)).flaw == "the header says 4294967295 samples, and there are 0"
     long = read(SFLOW, sflow(tagged(1, b"", length=2**32 - 1)))
@@ -136,6 +148,32 @@ def test_sflow_that_lies():
         (b"<13>just text", "3164", ("user", "notice", None, None, None, "just text")),
         (b"<191>1 - - - - - -", "5424", ("local7", "debug", None, None, None, "")),
         (b"<0>", "3164", ("kern", "emerg", None, None, None, "")),
+        (
+            b"<13>2003-10-11T22:14:15.003+02:00 host app[7]: as rsyslog forwards it",
+            "3164",
+            ("user", "notice", "2003-10-11T22:14:15.003+02:00", "host", "app", "as rsyslog forwards it"),
+        ),
+        (
+            b"<189>29: *Mar  1 00:01:02.003 UTC: %SYS-5-CONFIG_I: Configured from console",
+            "3164",
+            *[("local7", "notice", "Mar  1 00:01:02.003 UTC", None, "%SYS-5-CONFIG_I", "Configured from console")],
+        ),
+        (
+            b"<189>29: router1: 1w2d: %LINK-3-UPDOWN: Interface up",
+            "3164",
+            ("local7", "notice", "1w2d", "router1", "%LINK-3-UPDOWN", "Interface up"),
+        ),
+        (
+            b"<166>Jul 12 2024 10:11:12 fw : %ASA-6-302013: Built outbound TCP",
+            "3164",
+            ("local4", "info", "Jul 12 2024 10:11:12", "fw", "%ASA-6-302013", "Built outbound TCP"),
+        ),
+        (
+            b"<166>Oct 11 22:14:15 relay %ASA-6-302013: Built",
+            "3164",
+            ("local4", "info", "Oct 11 22:14:15", "relay", "%ASA-6-302013", "Built"),
+        ),
+        (b"<166>%ASA-6-302013: Built", "3164", ("local4", "info", None, None, "%ASA-6-302013", "Built")),
     ],
 )
 def test_syslog(line, version, expected):
@@ -143,6 +181,13 @@ def test_syslog(line, version, expected):
     names = ("facility", "severity", "timestamp", "hostname", "app", "text")
     assert (message.version, message.flaw) == (version, None)
     assert tuple(message.details[name] for name in names) == expected
+
+
+def test_syslog_that_begins_with_its_length():
+    """As over TCP (RFC 6587 §3.4.1); it is read all the same."""
+    message = read(SYSLOG, b"16 <34>1 - - - - - -")
+    assert (message.version, message.details["facility"]) == ("5424", "auth")
+    assert message.flaw == "it begins with its length, as over TCP (RFC 6587); over UDP, none does"
 
 
 @pytest.mark.parametrize("line", [b"", b"<", b"<192>x", b"hello", b"<1234>x"])
@@ -187,6 +232,53 @@ def test_snmp_v1_trap():
         **{"kind": "trap", "community": "hidden", "trap": "linkDown", "enterprise": "1.3.6.1.4.1.9"},
         **{"specific": 0, "agent": "192.0.2.77", "uptime": 1_000, "bindings": 1},
     }
+
+
+ENGINE = bytes.fromhex("80001f8880e9630000d61ff449")
+
+
+def ber(tag: int, *content: bytes) -> bytes:
+    inside = b"".join(content)
+    return bytes([tag]) + (bytes([len(inside)]) if len(inside) < 128 else b"\x81" + bytes([len(inside)])) + inside
+
+
+def snmp_v3(flags: int, data: bytes, *, model: int = 3) -> bytes:
+    """RFC 3412 §6, RFC 3414 §2.4."""
+    head = ber(0x30, ber(2, b"\1"), ber(2, b"\x05\xdc"), ber(4, bytes([flags])), ber(2, bytes([model])))
+    user = ber(0x30, ber(4, ENGINE), ber(2, b"\5"), ber(2, b"\1\0"), ber(4, b"s3cret"), ber(4, b""), ber(4, b""))
+    return ber(0x30, ber(2, b"\3"), head, ber(4, user), data)
+
+
+def pdu() -> bytes:
+    """What v2c and v3 have in common."""
+    whole = bytes(Snmp(version=1, community="", PDU=SNMPtrapv2(varbindlist=BINDINGS)))
+    return whole[whole.index(b"\xa7") :]
+
+
+HEADER = {"user": "hidden", "engine": ENGINE.hex(), "engine_boots": 5, "engine_time": 256}
+TRAP = {"kind": "trap", "uptime": 42_000, "trap": "1.3.6.1.6.3.1.1.5.3", "bindings": 3}
+
+
+@pytest.mark.parametrize(
+    ("flags", "data", "expected"),
+    [
+        (0, ber(0x30, ber(4, ENGINE), ber(4, b""), pdu()), {"is_authenticated": False, "is_encrypted": False, **TRAP}),
+        (1, ber(0x30, ber(4, ENGINE), ber(4, b""), pdu()), {"is_authenticated": True, "is_encrypted": False, **TRAP}),
+        (3, ber(4, b"encrypted"), {"is_authenticated": True, "is_encrypted": True}),
+    ],
+)
+def test_snmp_v3(flags, data, expected):
+    """Of what is encrypted, the header; the user is named no more than a community."""
+    message = read(SNMP, snmp_v3(flags, data))
+    assert (message.version, message.flaw) == ("3", None)
+    assert message.details == HEADER | expected
+    assert "s3cret" not in json.dumps(plain(message))
+
+
+def test_snmp_v3_whose_pdu_is_broken_still_says_whose_it_is():
+    message = read(SNMP, snmp_v3(1, ber(4, b"")))
+    assert message.flaw == "SNMP without ScopedPDU in its place"
+    assert message.details == HEADER | {"is_authenticated": True, "is_encrypted": False}
 
 
 def test_snmp_that_is_cut_anywhere():
@@ -241,8 +333,12 @@ def test_elements():
     assert names >= {*cgn.split(), "natThresholdEvent", "portRangeStart", "portRangeEnd", "postNATSourceIPv6Address"}
     assert element(0, 1) == ("octetDeltaCount", "unsigned64")
     assert element(29_305, 1) == ("reverseOctetDeltaCount", "unsigned64")
-    assert element(0, 40_000) == ("element40000", "octetArray")
+    assert element(0, 50_000) == ("element50000", "octetArray")
     assert element(9, 40_000).name == "enterprise9element40000"
+    assert element(0, 40_000) == ("userName", "string")  # Cisco's, which IPFIX has no number for
+    assert element(9, 12_235) == ("appHTTPHost", "string")
+    assert (element(6871, 14).name, element(6871, 0x4000 | 14).name) == ("initialTCPFlags", "reverseInitialTCPFlags")
+    assert element(0, 491) == ("bgpDestinationLargeCommunityList", "basicList")
 
 
 def test_nothing_moves_the_cursor():
@@ -273,6 +369,30 @@ def test_summary():
         {("NetFlow", 5): 1, ("NetFlow", 9): 2},
     )
     assert (second.sampling, second.flaws, second.rate(), second.skew) == ({99}, 1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "expected"),
+    [
+        ([(34, 4), (35, 1)], struct.pack(">IB", 512, 2), 512),
+        ([(48, 1), (49, 1), (50, 2)], struct.pack(">BBH", 1, 2, 1_000), 1_000),
+        ([(305, 4), (306, 4)], struct.pack(">II", 1, 99), 100),
+        ([(309, 4), (310, 4)], struct.pack(">II", 2, 100), 50),
+        ([(311, 8)], struct.pack(">d", 0.001), 1_000),
+        ([(311, 8)], struct.pack(">d", 0.0), None),
+        ([(311, 8)], struct.pack(">d", 5e-324), None),  # one of infinitely many
+        ([(34, 4)], bytes(4), None),
+    ],
+)
+@pytest.mark.parametrize("how", ["options", "options without a scope", "data"])
+def test_sampling(fields, values, expected, how):
+    """NetFlow v9's elements, and RFC 5477's; in options, or with every flow."""
+    scopes = [(1, 4)] if how == "options" else []
+    head = a_set(0, template(257, fields)) if how == "data" else a_set(1, options_v9(257, scopes, fields))
+    payload = v9(head, a_set(257, bytes(4 * len(scopes)) + values))
+    summary = Summary()
+    summary.take(0, "192.0.2.1", len(payload), read(NETFLOW, payload))
+    assert summary.exporters["192.0.2.1"].sampling == ({expected} if expected else set())
 
 
 def test_more_exporters_than_there_is_room_for_are_counted():
