@@ -8,6 +8,7 @@ BINARY ?=
 TARGET ?=
 RELEASE ?= 14
 PACKAGE ?=
+DEB ?=
 PY = .venv/bin/python
 
 all: core ## .venv/bin/gfwd, ready to run (the default)
@@ -44,11 +45,21 @@ package: .venv/stamp ## .cache/package/…/gfwd-VERSION.pkg, for FreeBSD (TARGET
 manual: .venv/stamp ## packaging/man/ anew, after options or keys have changed
 	@$(PY) build/manual.py
 
+deb: binary ## .cache/package/gfwd_VERSION_ARCHITECTURE.deb, of the single binary (docs/linux.md)
+	$(PY) build/deb.py $(DEB)
+
+completion: .venv/stamp ## packaging/completion/ anew, after options have changed
+	@$(PY) build/completion.py
+
 demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
 
-test: lint sanitized core ## everything: lint, the tests of the core under ASan and UBSan, all tests
+test: lint sanitized core tools ## everything: lint, the tests of the core under ASan and UBSan, all tests
 	$(PY) -m pytest -n $(JOBS)
+
+# Not needed, but where they are missing some tests are skipped.
+tools:
+	@sh build/test_tools.sh
 
 sanitized: core ## the tests of the core under ASan and UBSan
 	sh build/sanitized.sh -n $(JOBS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
@@ -74,4 +85,4 @@ clean: ## removes all that was made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core binary package manual demo test sanitized lint bench bench-xdp lock clean help
+.PHONY: all core binary package manual deb completion demo test tools sanitized lint bench bench-xdp lock clean help

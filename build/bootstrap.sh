@@ -25,11 +25,6 @@ missing() {
 	has_headers || echo "$dev"
 }
 
-# mandoc reads the manual pages in make test, which passes over that where it is not there: nobody is stopped for it.
-wanted() {
-	command -v mandoc >/dev/null || echo mandoc
-}
-
 command -v "$python" >/dev/null || stop "Python 3.11 or later: install it, or say where it is: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 	stop "Python 3.11 or later; $python is $("$python" -V): make PYTHON=/path/to/a/later/python3"
@@ -47,7 +42,6 @@ if ! command -v apt-get >/dev/null; then
 elif [ "$(id -u)" != 0 ]; then
 	stop "$packages: run 'apt-get install $packages' as root, or this as root"
 fi
-packages=$(echo "$packages" "$(wanted)")
 echo "installing with apt-get: $packages"
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes
 apt-get -qq -o DPkg::Lock::Timeout=300 update

@@ -13,6 +13,7 @@ ways.py        routes → the port and the neighbour that a copy leaves by
 neighbours.py  the machines of all neighbours, and whom they ask
 workers.py     workers in threads
 watch.py       files that are watched
+notify.py      what a service manager is told
 signals.py     signals as something to wait for
 names.py       collectors' names → addresses, once at start
 doctor/        what on this host would hurt, and what mends it

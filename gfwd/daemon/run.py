@@ -22,6 +22,7 @@ from gfwd.daemon.log.writer import Log
 from gfwd.daemon.loss import LossProof
 from gfwd.daemon.names.names import Names
 from gfwd.daemon.netmap_ports import open_netmap_ports
+from gfwd.daemon.notify import Notify
 from gfwd.daemon.own import addresses_on
 from gfwd.daemon.ports import Port, Wanted
 from gfwd.daemon.probe.prober import Prober
@@ -60,6 +61,7 @@ class _Around:
     log: Log
     render: Render
     debug: Debug | None
+    notify: Notify
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def run(read: Callable[[], Config], log: Log, render: Render, debug: Debug | Non
     config = read()
     log.take(config.log)
     _refuse_cpus(config)
-    with open_kernel() as kernel:
+    with Notify(os.environ) as notify, open_kernel() as kernel:
         fresh = prepare(config)
         own = _own(kernel, config)
         names = Names(log.say)
@@ -97,7 +99,7 @@ def run(read: Callable[[], Config], log: Log, render: Render, debug: Debug | Non
             MetricsListener(config.listeners.metrics, log.say) as metrics,
             in_order(_wanted(config), log.say, promiscuous=not_the_kernels),
         ):
-            around = _Around(kernel, heard, reader, names, metrics, log, render, debug)
+            around = _Around(kernel, heard, reader, names, metrics, log, render, debug, notify)
             try:
                 return _forward(fresh, setting, around, copies=False)
             except NeedsCopies:
@@ -129,6 +131,7 @@ def _forward(fresh: Fresh, setting: Setting, around: _Around, *, copies: bool) -
             log,
             around.render,
             lookers,
+            around.notify,
         )
         with (
             lookers,

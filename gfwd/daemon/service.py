@@ -22,6 +22,7 @@ from gfwd.daemon.log.writer import Log
 from gfwd.daemon.loss import LossProof
 from gfwd.daemon.names import once
 from gfwd.daemon.names.names import Addresses, Names
+from gfwd.daemon.notify import Notify
 from gfwd.daemon.reload import Fresh, Reader, Tally
 from gfwd.daemon.report import Report
 from gfwd.daemon.tap.streams import Streams
@@ -85,7 +86,7 @@ class _Asker(NamedTuple):
 
 class Service:
     """config: what it does now. own: see Own. metrics: listens where config says. log: gets whatever the operator
-    should know. render: see Render. lookers: who looks at what is forwarded.
+    should know. render: see Render. lookers: who looks at what is forwarded. notify: tells the service manager.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class Service:
         log: Log,
         render: Render,
         lookers: Streams,
+        notify: Notify,
     ) -> None:
         self._lookers = lookers
         self._forwarder, self._unknown, self._config, self._reader, self._own = forwarder, unknown, config, reader, own
         self._metrics, self._names, self._loss = metrics, names, loss
         self._loss.is_on = config.loss is not None
-        self._log, self._say, self._render = log, log.say, render
+        self._log, self._say, self._render, self._notify = log, log.say, render, notify
         self._started = time.monotonic()
         self._reloads = Tally(last_done=time.time())
         self._started_at = self._reloads.last_done
@@ -128,7 +130,9 @@ class Service:
         """Until somebody says stop, or no worker is left. news: file descriptors, readable when the forwarder has some
         to take.
         """
-        self._say(self._forwarder.ready())
+        ready = self._forwarder.ready()
+        self._say(ready)
+        self._notify.ready(str(ready), time.monotonic())
         ears = [*news, threads.fileno(), heard.fileno(), self._reader.fileno(), *(its.fileno() for its in workers)]
         ears += self._metrics.fileno(), self._names.fileno(), self._lookers.fileno()
         with selectors.DefaultSelector() as selector:
@@ -151,6 +155,8 @@ class Service:
                 except GfwdError as error:
                     self._complain(str(error))
                 self._names.tell(self._forwarder.addresses())
+                self._notify.advance(threads.rounds(), time.monotonic())
+        self._notify.stopping()
 
     def _follow_names(self) -> None:
         """Where a name has other addresses now, copies are to go there. Raises GfwdError."""
@@ -165,11 +171,8 @@ class Service:
     def _seconds_to_wait(self, control: Control | None) -> float | None:
         """None: until something comes."""
         watch = self._watch if not self._askers else None  # it looks at nothing while something is read
-        deadlines = [
-            its.deadline()
-            for its in (self._forwarder, self._names, self._loss, watch, control, self._metrics, self._lookers)
-            if its is not None
-        ]
+        parts = (self._forwarder, self._names, self._loss, watch, control, self._metrics, self._lookers, self._notify)
+        deadlines = [one.deadline() for one in parts if one is not None]
         earliest = min((when for when in deadlines if when is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -275,6 +278,8 @@ class Service:
 
     def _ask_for_reload(self, asker: _Asker) -> None:
         self._askers.append(asker)
+        if not asker.is_dry:
+            self._notify.reloading()
         self._reader.known_names = self._names.known()
         self._reader.ask()
 
@@ -308,6 +313,8 @@ class Service:
         if not is_dry:
             self._reloads.count(time.time(), is_done=not isinstance(answer, GfwdError))
             self._tell(answer, is_asked=not all(asker.is_watch for asker in askers))
+            refused = isinstance(answer, GfwdError)
+            self._notify.ready(f"not reloaded: {answer}" if refused else str(answer), time.monotonic())
         for asker in askers:
             asker.reply(answer if isinstance(answer, GfwdError) else str(answer))
 

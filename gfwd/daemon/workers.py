@@ -62,6 +62,13 @@ class Threads(AbstractContextManager["Threads"]):
     def all_have_ended(self) -> bool:
         return all(ended.is_set() for ended in self._ended)
 
+    def rounds(self) -> list[int | None]:
+        """How often each has gone round its rings; None: it has ended."""
+        return [
+            None if ended.is_set() else worker.rounds()
+            for worker, ended in zip(self._workers, self._ended, strict=True)
+        ]
+
     def ends(self) -> list[RunEnd | None]:
         """Why each has ended; None: it runs."""
         return self._ends

@@ -615,6 +615,10 @@ class Worker:
         """End `run()`, from any thread."""
         lib.fw_worker_stop(self._handle)
 
+    def rounds(self) -> int:
+        """How many it has begun: one that hangs begins none, an idle one begins one a second."""
+        return int(lib.fw_worker_rounds(self._handle))
+
     def fileno(self) -> int:
         """Becomes readable when frames were punted; `punted()` takes them."""
         return int(lib.fw_worker_bell(self._handle))

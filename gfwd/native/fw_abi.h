@@ -513,6 +513,8 @@ unsigned fw_worker_step(struct fw_worker *worker);
 int fw_worker_run(struct fw_worker *worker);
 void fw_worker_stop(struct fw_worker *worker);
 void fw_worker_wake(struct fw_worker *worker);
+/* How many rounds it has begun, from any thread: one that hangs begins none. An idle one begins one a second. */
+uint64_t fw_worker_rounds(const struct fw_worker *worker);
 
 /* Becomes readable when frames were punted; to be read empty before they are taken. */
 int fw_worker_bell(struct fw_worker *worker);

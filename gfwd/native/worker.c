@@ -101,6 +101,7 @@ fw_worker_step(struct fw_worker *w)
 	const struct fw_plan *plan = take_up_plan(w);
 	unsigned n = 0;
 
+	__atomic_store_n(&w->rounds, w->rounds + 1, __ATOMIC_RELAXED);
 	if (plan == NULL)
 		return 0;
 	w->blocked_by = NULL;
@@ -264,6 +265,12 @@ fw_worker_wake(struct fw_worker *w)
 	ssize_t n = write(w->wake[1], "", 1);
 
 	(void)n;
+}
+
+uint64_t
+fw_worker_rounds(const struct fw_worker *w)
+{
+	return __atomic_load_n(&w->rounds, __ATOMIC_RELAXED);
 }
 
 void

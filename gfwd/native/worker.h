@@ -14,6 +14,7 @@ struct fw_worker {
 	struct fw_plan *const *published;
 	/* The plan that this worker reads now; NULL: none, it sleeps. Whoever frees a plan looks here first. */
 	_Alignas(FW_CACHE_LINE) struct fw_plan *reading;
+	uint64_t rounds;		/* begun; others read it */
 	uint32_t generation;		/* of the plan read last */
 	bool stopping;
 	struct fw_queue *blocked_by;	/* in the last round, frames stayed where they came in: no room here; NULL: none did */

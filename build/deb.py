@@ -1,0 +1,175 @@
+"""Makes a Debian package of the single binary: .cache/package/gfwd_VERSION_ARCHITECTURE.deb.
+
+    python build/deb.py [--binary FILE] [--out FOLDER] [--maintainer "NAME <ADDRESS>"]
+
+The binary must be made (build/binary.py). The time of all files is $SOURCE_DATE_EPOCH, or that of the last commit: the
+same binary gives the same package.
+"""
+
+import argparse
+import gzip
+import os
+import re
+import subprocess
+import sys
+from email.utils import formatdate
+from pathlib import Path
+
+import native
+import needs
+from deb_archive import Entry, deb
+
+FOLDER = Path(".cache/package")
+BINARY = Path(".cache/binary/gfwd")
+PACKAGING = native.ROOT / "packaging"
+LINUX = PACKAGING / "linux"
+
+MAINTAINER = "The gfwd authors <gfwd@localhost.localdomain>"  # whoever hands it on says who answers for it
+DESCRIPTION = """\
+forwarder of UDP logs: NetFlow, IPFIX, sFlow, syslog, SNMP traps
+Exporters (routers, firewalls, servers) send their logs by UDP. For every
+datagram gfwd picks one or more collectors by rule, rewrites the destination,
+keeps the exporter's source address, and sends it on, without a copy and
+without the kernel's network stack (AF_XDP).
+
+All of it is in one executable. It is started by systemd as soon as there is an
+/etc/gfwd/gfwd.toml and the service is enabled."""
+
+README = """\
+gfwd starts where there is an /etc/gfwd/gfwd.toml, and the service is enabled:
+
+    cp /usr/share/doc/gfwd/examples/gfwd.toml /etc/gfwd/gfwd.toml
+    gfwd check -c /etc/gfwd/gfwd.toml
+    systemctl enable --now gfwd
+"""
+
+COPYRIGHT = """\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: gfwd
+
+Files: *
+Copyright: {holder}
+License: BSD-2-Clause
+{text}
+"""
+
+LICENCES = ("LICENSES.txt", "gfwd.sbom.json")
+COMPLETIONS = {
+    "gfwd.bash": "/usr/share/bash-completion/completions/gfwd",
+    "_gfwd": "/usr/share/zsh/vendor-completions/_gfwd",
+    "gfwd.fish": "/usr/share/fish/vendor_completions.d/gfwd.fish",
+}
+
+
+def build(binary: Path, out: Path, maintainer: str = MAINTAINER) -> Path:
+    """Returns the package's path. Raises BuildError where the binary is none, or asks for what Debian does not name."""
+    asked = needs.needs_of(binary)
+    time = _time()
+    version = debian_version(_version())
+    fields = {
+        "Package": "gfwd",
+        "Version": version,
+        "Architecture": asked.architecture,
+        "Maintainer": maintainer,
+        "Section": "net",
+        "Priority": "optional",
+        "Depends": ", ".join((*asked.packages, "systemd | systemd-standalone-sysusers | systemd-sysusers")),
+        "Recommends": "systemd",
+        "Suggests": "logrotate",
+        "Description": DESCRIPTION,
+    }
+    scripts = {name: (LINUX / "debian" / name).read_bytes() for name in ("postinst", "prerm", "postrm")}
+    content = deb(fields, _entries(binary, _changelog(version, maintainer, time)), ["/etc/gfwd"], scripts, time=time)
+    path = out / f"gfwd_{version}_{asked.architecture}.deb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.write_bytes(content)
+    draft.replace(path)
+    return path
+
+
+def debian_version(version: str) -> str:
+    """1.2.3.dev4 comes before 1.2.3 here (PEP 440), and there only with a tilde (deb-version(7)). -1: its packaging."""
+    return re.sub(r"\.?(dev|a|b|rc)(?=\d)", r"~\1", version) + "-1"
+
+
+def _entries(binary: Path, changelog: bytes) -> list[Entry]:
+    doc = "/usr/share/doc/gfwd"
+    found = [
+        Entry("/usr/sbin/gfwd", binary.read_bytes(), 0o755),
+        Entry("/lib/systemd/system/gfwd.service", (LINUX / "gfwd.service").read_bytes()),
+        Entry("/usr/lib/sysusers.d/gfwd.conf", (LINUX / "sysusers.conf").read_bytes()),
+        Entry("/etc/logrotate.d/gfwd", (LINUX / "logrotate.conf").read_bytes(), is_config=True),
+        # No configuration: where none was written nothing starts, and nobody's is ever replaced.
+        Entry(f"{doc}/README.Debian", README.encode()),
+        Entry(f"{doc}/examples/gfwd.toml", (PACKAGING / "gfwd.toml.sample").read_bytes()),
+        Entry(f"{doc}/examples/gfwd.schema.json", (PACKAGING / "gfwd.schema.json").read_bytes()),
+        Entry(f"{doc}/copyright", _copyright()),
+        Entry(f"{doc}/changelog.gz", _gzip((native.ROOT / "CHANGELOG.md").read_bytes())),
+        Entry(f"{doc}/changelog.Debian.gz", _gzip(changelog)),
+    ]
+    pages = sorted((PACKAGING / "man").glob("*.[1-9]"))
+    found += [Entry(f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz", _gzip(page.read_bytes())) for page in pages]
+    found += [Entry(place, (PACKAGING / "completion" / name).read_bytes()) for name, place in COMPLETIONS.items()]
+    # What else is in the executable, and its licences: where the recipe of the binary has written that beside it.
+    lists = [binary.with_name(name) for name in LICENCES]
+    found += [Entry(f"{doc}/{one.name}", one.read_bytes()) for one in lists if one.exists()]
+    return found
+
+
+def _copyright() -> bytes:
+    licence = (native.ROOT / "LICENSE").read_text("utf-8")
+    holder = re.search(r"^Copyright \(c\) (.*)$", licence, re.MULTILINE)
+    if holder is None:
+        raise native.BuildError("LICENSE names nobody")
+    terms = licence[holder.end() :].strip()
+    text = COPYRIGHT.format(holder=holder[1], text="\n".join(f" {line or '.'}" for line in terms.splitlines()))
+    return text.encode()
+
+
+def _changelog(version: str, maintainer: str, time: int) -> bytes:
+    text = f"gfwd ({version}) unstable; urgency=medium\n\n  * This version; changelog.gz says what is new.\n\n"
+    return f"{text} -- {maintainer}  {formatdate(time)}\n".encode()
+
+
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, 9, mtime=0)
+
+
+def _version() -> str:
+    text = (native.ROOT / "gfwd" / "__init__.py").read_text("utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if found is None:
+        raise native.BuildError("gfwd/__init__.py names no version")
+    return found[1]
+
+
+def _time() -> int:
+    """Seconds since 1970."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given:
+        return int(given)
+    command = ("git", "log", "-1", "--format=%ct")
+    done = subprocess.run(command, cwd=native.ROOT, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Makes a Debian package of the single binary.")
+    parser.add_argument("--binary", type=Path, default=native.ROOT / BINARY, metavar="FILE", help=f"default: {BINARY}")
+    parser.add_argument("--out", type=Path, default=native.ROOT / FOLDER, metavar="FOLDER", help=f"default: {FOLDER}")
+    parser.add_argument("--maintainer", default=MAINTAINER, metavar="NAME", help=f"default: {MAINTAINER}")
+    arguments = parser.parse_args()
+    try:
+        print(build(arguments.binary, arguments.out, arguments.maintainer))
+    except native.BuildError as error:
+        print(f"build/deb.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"build/deb.py: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
