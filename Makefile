@@ -10,6 +10,11 @@ RELEASE ?= 14
 PACKAGE ?=
 DEB ?=
 PY = .venv/bin/python
+BINARY_TOOLS = $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
+	-r requirements-binary.lock
+# What a user's day is made of: these start the single binary where there is no Python.
+BARE_ROOT = tests/e2e/test_bare_root.py tests/e2e/test_cli.py tests/e2e/test_control.py tests/e2e/test_names_live.py \
+	tests/e2e/test_reload.py tests/e2e/test_replay.py tests/e2e/test_run.py
 
 all: core ## .venv/bin/gfwd, ready to run (the default)
 	@echo "ready: .venv/bin/gfwd"
@@ -34,8 +39,7 @@ binary: core .venv/stamp-binary ## .cache/binary/gfwd, all in one executable (ta
 
 # Nuitka comes as source, and is built by the setuptools of requirements.lock.
 .venv/stamp-binary: .venv/stamp requirements-binary.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
-		-r requirements-binary.lock
+	$(BINARY_TOOLS)
 	@touch .venv/stamp-binary
 
 # The executable is made by make binary, where there is none of these sources.
@@ -54,12 +58,18 @@ completion: .venv/stamp ## packaging/completion/ anew, after options have change
 demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
 
-test: lint sanitized core tools ## everything: lint, the tests of the core under ASan and UBSan, all tests
+test: lint sanitized core tools tested-binary ## everything: lint, the core under ASan and UBSan, the single binary, all tests
 	$(PY) -m pytest -n $(JOBS)
 
 # Not needed, but where they are missing some tests are skipped.
 tools:
 	@sh build/test_tools.sh
+
+# Where it cannot be made, as without Nuitka, that is said, and the other tests go on.
+tested-binary: core ## the single binary in a root file system without Python
+	@[ -e .venv/stamp-binary ] || { $(BINARY_TOOLS) && touch .venv/stamp-binary; } || true
+	binary=$$($(PY) build/binary.py --if-possible $(BINARY)) && { [ -z "$$binary" ] || \
+		$(PY) -m pytest -n $(JOBS) --bare-root --gfwd "'$$binary'" $(BARE_ROOT); }
 
 sanitized: core ## the tests of the core under ASan and UBSan
 	sh build/sanitized.sh -n $(JOBS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
@@ -79,10 +89,10 @@ lock: ## the two locks anew for what pyproject.toml asks (UPGRADE=--upgrade: new
 	sh build/lock.sh "$(PYTHON)" $(UPGRADE)
 
 clean: ## removes all that was made
-	rm -rf .venv .cache gfwd.egg-info gfwd/native/*.so
+	rm -rf .venv .cache gfwd.egg-info gfwd/native/*.so gfwd/native/_built.py
 	find gfwd build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core binary package manual deb completion demo test tools sanitized lint bench bench-xdp lock clean help
+.PHONY: all core binary package manual deb completion demo test tools tested-binary sanitized lint bench bench-xdp lock clean help

@@ -4,7 +4,8 @@
     python build/native.py --sanitize --out DIR     with ASan and UBSan into DIR, for tests
 
 Prints the module's path. What is still right is not made again: beside each product stands the hash of all that went
-into it. The compiler is $CC, or else cc.
+into it. The compiler is $CC, or else cc. Beside the module stands _built.py, from which `gfwd --version` knows what it
+was built of and with.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -179,6 +181,42 @@ def bridge() -> Path:
     return source
 
 
+def commit() -> str:
+    """What this is, by git: the commit, and whether there are changes on top. In a tarball of git's own making, that of
+    the tarball; else "unknown".
+    """
+    if (ROOT / ".git").exists():  # of this very folder, and not of one around it
+        git = ("git", "-C", str(ROOT))
+        with contextlib.suppress(BuildError):
+            head = output(*git, "rev-parse", "--short=12", "HEAD").strip()
+            return head + (" with changes" if output(*git, "status", "--porcelain", "--untracked-files=no") else "")
+    text = ROOT / "build/commit.txt"
+    substituted = text.read_text("ascii").strip() if text.exists() else "$"  # by git archive, see .gitattributes
+    return "unknown" if "$" in substituted else substituted
+
+
+def netmap_api() -> int:
+    """The version of netmap's interface to programs that the headers are of: NETMAP_API of net/netmap.h."""
+    folders = (ROOT / NETMAP_HEADERS, Path("/usr/include"), Path("/usr/local/include"))
+    header = next(header for folder in folders if (header := folder / "net/netmap.h").exists())
+    found = re.search(r"^#define\s+NETMAP_API\s+(\d+)", header.read_text("utf-8", "replace"), re.MULTILINE)
+    if found is None:
+        raise BuildError(f"{header}: no NETMAP_API in it")
+    return int(found[1])
+
+
+def built(compiler: str) -> str:
+    """The text of _built.py, for a core by this compiler (what it says of its version)."""
+    ports = ("netmap", "xdp", "pcap", "mem") if sys.platform == "linux" else ("netmap", "pcap", "mem")
+    return (
+        '"""What this gfwd was built of and with; made by build/native.py."""\n\n'
+        f"COMMIT = {commit()!r}\n"
+        f"PORTS = {ports!r}\n"
+        f"NETMAP_API = {netmap_api()}\n"
+        f"COMPILER = {compiler.splitlines()[0]!r}\n"
+    )
+
+
 def build(target: Path, *, sanitize: bool = False) -> None:
     """Makes the module and puts it at target."""
     folder = CACHE / ("sanitized" if sanitize else "optimized")
@@ -189,6 +227,8 @@ def build(target: Path, *, sanitize: bool = False) -> None:
             version=output(*compiler, "--version"),
             flags=(*(SANITIZED if sanitize else OPTIMIZED), *LANGUAGE, *include_flags()),
             folder=folder,
+            # Compilers take it for their folder, and write it into what they make: the same in any checkout.
+            environment={"PWD": "/proc/self/cwd"},
         )
         objects = toolchain.compile_core()
         source = bridge()
@@ -197,6 +237,8 @@ def build(target: Path, *, sanitize: bool = False) -> None:
         objects.append(toolchain.make("_core.o", arguments, [source, *headers()]))
         module = toolchain.make("_core.abi3.so", ["-shared", *map(str, objects)], objects)
         copy(ROOT / module, target)
+        (ROOT / folder / "_built.py").write_text(built(toolchain.version), "utf-8")
+        copy(ROOT / folder / "_built.py", target.with_name("_built.py"))
 
 
 def main() -> int:

@@ -27,6 +27,9 @@ def use_core(path: str) -> None:
 
 def pytest_addoption(parser):
     parser.addoption("--gfwd", metavar="COMMAND", help="the command under test (default: the environment's own gfwd)")
+    parser.addoption(
+        "--bare-root", action="store_true", help="run it in a root file system without Python (Linux, root)"
+    )
 
 
 # ---- what gfwds that were killed leave behind ----

@@ -16,6 +16,7 @@ bench.py    measure
 answer.py   where exit status 1 is an answer, and trouble is 2
 options.py  the values that several commands take
 remarks.py  warnings on the terminal
+version.py  which gfwd this is
 progress.py a bar on the terminal
 """
 
@@ -23,11 +24,12 @@ import argparse
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from gfwd import __version__
 from gfwd.cli import ask, bench, check, diff, doctor, explain, import_, inspect, lab, names, replay, run, unknown
+from gfwd.cli.version import Licences, Version
 from gfwd.errors import GfwdError
 
 COMMANDS = (run, ask, names, unknown, replay, check, explain, diff, import_, inspect, doctor, lab, bench)
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held until here by build/onefile.c
             return _run(arguments)
         finally:
             if sys.stdout is not None:  # None: whoever started us has closed it
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command_line() -> argparse.ArgumentParser:
     """All commands and options; build/completion.py reads them too."""
     parser = argparse.ArgumentParser(prog="gfwd", description="Forwards UDP logs from exporters to collectors by rule.")
-    parser.add_argument("--version", action="version", version=f"gfwd {__version__}")
+    parser.add_argument("--version", action=Version)
+    parser.add_argument("--licences", action=Licences)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfwd import system
 from gfwd.daemon import callgrind
 from gfwd.daemon.bench_next_hops import AskedNextHops
 from gfwd.daemon.workload import BUFFER_BYTES, NUMBER_AT, Case, frames, rules_text, ruleset
@@ -147,7 +148,7 @@ def measure_all(cases: Sequence[Case], effort: Effort) -> Iterator[Result]:
 
 def own_command() -> list[str]:
     """How to start this very program again: as it was started, without its arguments."""
-    if "__compiled__" in globals():  # frozen into one binary, and no interpreter is at hand
+    if system.is_binary:
         return [sys.argv[0]]
     return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]]
 

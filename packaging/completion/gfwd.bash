@@ -106,7 +106,7 @@ _gfwd_place() {
 
 _gfwd_options() {
 	case $1 in
-	"") echo "-h --help --version" ;;
+	"") echo "-h --help --version --licences" ;;
 	" run") echo "-h --help -c --config --rules --in --out --port --address --listen --loss --mac --workers --cpu --control --json --debug --sample" ;;
 	" status") echo "-h --help -c --config --control --loss --json" ;;
 	" neighbours") echo "-h --help -c --config --control --json" ;;

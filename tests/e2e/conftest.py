@@ -1,4 +1,5 @@
-"""The command itself, as a user starts it. --gfwd COMMAND tests another one, such as a frozen binary."""
+"""The command itself, as a user starts it. --gfwd COMMAND tests another one, such as the single binary, and --bare-root
+has that in a root file system without Python."""
 
 import os
 import shlex
@@ -11,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from tests.e2e import live
+from tests.e2e import bare_root, live
 from tests.e2e.farm import Farm
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def gfwd(request) -> list[str]:
     """The command under test, ready to be followed by its arguments."""
     command = request.config.getoption("--gfwd", None)
-    return shlex.split(command) if command else [str(Path(sys.executable).with_name("gfwd"))]
+    started = shlex.split(command) if command else [str(Path(sys.executable).with_name("gfwd"))]
+    if request.config.getoption("--bare-root", False):
+        live.require()
+        return [sys.executable, bare_root.__file__, *started]
+    return started
 
 
 @pytest.fixture(scope="session")

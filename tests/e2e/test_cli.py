@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,14 +22,30 @@ CONFIGURATIONS = GOLDEN.with_name("config")
 
 
 def test_version(run):
+    """The first line is for scripts; the others name what a report of a fault should."""
     done = run("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"gfwd {__version__}\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *others = done.stdout.splitlines()
+    assert first == f"gfwd {__version__}"
+    said = dict(line.split(maxsplit=1) for line in others if not line.startswith("netmap API"))
+    assert said.keys() == {"commit", "ports", "compiler", "Python", "runs"}
+    assert re.fullmatch(r"unknown|[0-9a-f]{7,40}( with changes)?", said["commit"])
+    assert {"netmap", "pcap", "mem"} < set(said["ports"].split(", "))
+    assert re.search(r"^netmap API +(1[1-9]|[2-9]\d)$", done.stdout, re.MULTILINE)
+    assert said["Python"].startswith("3.")
+
+
+def test_licences(run):
+    done = run("--licences")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "BSD-2-Clause" in done.stdout
 
 
 def test_as_a_module(run):
     command = [sys.executable, "-m", "gfwd"]
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, timeout=SECONDS)
-    assert (done.returncode, done.stdout) == (0, f"gfwd {__version__}\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"gfwd {__version__}\n")
     wrong = subprocess.run([*command, "check", "--rules", "/none"], capture_output=True, check=False, timeout=SECONDS)
     assert wrong.returncode == 2
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 MIDDLE = {"rules", "config", "imports", "plan", "dns", "l2", "netflow", "metrics", "health"}
 PYTHON: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"daemon", *MIDDLE},
+    "cli": {"daemon", "native._built", *MIDDLE},
     "daemon": {*MIDDLE, "native.core"},
     "rules": set(),
     "config": {"rules"},
@@ -34,6 +34,7 @@ PYTHON: dict[str, set[str]] = {
     "metrics": {"native.core"},
     "native.core": {"native._core"},
     "native._core": set(),  # the compiled module
+    "native._built": set(),  # what it was built with
     "native.__init__": set(),
     "errors": set(),
     "system": set(),

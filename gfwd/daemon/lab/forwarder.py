@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
+from gfwd import system
 from gfwd.daemon.namespaces import Namespace
 from gfwd.errors import GfwdError
 from gfwd.metrics.ledger import Ledger, RuleCount
@@ -26,7 +27,7 @@ _LOOK_S = 0.02
 
 def own_command() -> list[str]:
     """How to start gfwd itself once more."""
-    if "__compiled__" in globals():  # a frozen binary, which Nuitka has made
+    if system.is_binary:
         return [sys.argv[0]]
     return [sys.executable, "-m", "gfwd"]
 
