@@ -34,8 +34,8 @@ core: .venv/bin/gfwd
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch .venv/stamp
 
-binary: core .venv/stamp-binary ## .cache/binary/gfwd, all in one executable (takes some minutes)
-	$(PY) build/binary.py $(BINARY)
+binary: core .venv/stamp-binary ## .cache/binary/gfwd, all in one executable (TARGET=x86_64-freebsd: for that, on Linux)
+	$(PY) build/binary.py $(TARGET:%=--target %) $(BINARY)
 
 # Nuitka comes as source, and is built by the setuptools of requirements.lock.
 .venv/stamp-binary: .venv/stamp requirements-binary.lock
@@ -58,7 +58,7 @@ completion: .venv/stamp ## packaging/completion/ anew, after options have change
 demo: core ## shows the job: as root on Linux live, in namespaces; else from capture to capture
 	@sh build/demo.sh
 
-test: lint sanitized core tools tested-binary ## everything: lint, the core under ASan and UBSan, the single binary, all tests
+test: lint sanitized core tools tested-binary proven ## everything: lint, the core under sanitizers, the single binary, all tests
 	$(PY) -m pytest -n $(JOBS)
 
 # Not needed, but where they are missing some tests are skipped.
@@ -70,6 +70,10 @@ tested-binary: core ## the single binary in a root file system without Python
 	@[ -e .venv/stamp-binary ] || { $(BINARY_TOOLS) && touch .venv/stamp-binary; } || true
 	binary=$$($(PY) build/binary.py --if-possible $(BINARY)) && { [ -z "$$binary" ] || \
 		$(PY) -m pytest -n $(JOBS) --bare-root --gfwd "'$$binary'" $(BARE_ROOT); }
+
+# On FreeBSD there is nothing to be proven: it makes its own binary.
+proven: core
+	@[ "$$(uname)" != Linux ] || $(PY) build/binary.py --is-proven || $(MAKE) binary TARGET=x86_64-freebsd
 
 sanitized: core ## the tests of the core under ASan and UBSan
 	sh build/sanitized.sh -n $(JOBS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
@@ -95,4 +99,5 @@ clean: ## removes all that was made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core binary package manual deb completion demo test tools tested-binary sanitized lint bench bench-xdp lock clean help
+.PHONY: all core binary package manual deb completion demo test tools tested-binary proven sanitized lint bench bench-xdp \
+	lock clean help

@@ -205,9 +205,9 @@ def netmap_api() -> int:
     return int(found[1])
 
 
-def built(compiler: str) -> str:
-    """The text of _built.py, for a core by this compiler (what it says of its version)."""
-    ports = ("netmap", "xdp", "pcap", "mem") if sys.platform == "linux" else ("netmap", "pcap", "mem")
+def built(compiler: str, system: str = sys.platform) -> str:
+    """The text of _built.py, for a core by this compiler (what it says of its version), for such a system."""
+    ports = ("netmap", "xdp", "pcap", "mem") if system == "linux" else ("netmap", "pcap", "mem")
     return (
         '"""What this gfwd was built of and with; made by build/native.py."""\n\n'
         f"COMMIT = {commit()!r}\n"

@@ -11,6 +11,7 @@ Nothing in them says when or where they were made, so that the same parts give t
 """
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -68,8 +69,9 @@ def write(folder: Path, modules: Iterable[str]) -> None:
 
 def components(folder: Path, modules: Iterable[str]) -> list[Component]:
     """What the folder and the modules belong to, gfwd first. Raises BuildError."""
-    python = of_python()
-    by_name = {part.name: part for part in (of_gfwd(), python, *of_nuitka(), of_netmap())}
+    built_in = of_sources()
+    python = built_in.pop("cpython", None) or of_python()
+    by_name = {part.name: part for part in (of_gfwd(), python, *built_in.values(), *of_nuitka(), of_netmap())}
     for path in sorted(file for file in folder.rglob("*") if ".so" in file.suffixes):
         name = str(path.relative_to(folder))
         part = owner(path, by_name)
@@ -116,6 +118,20 @@ def of_python() -> Component:
         texts.append(debian)  # with what others have in it
     version = platform.python_version()
     return Component("CPython", version, "PSF-2.0", texts, f"pkg:generic/python@{version}")
+
+
+def of_sources() -> dict[str, Component]:
+    """What an executable for another system is made of from the sources on (build/freebsd), where it is one."""
+    if "GFWD_BUILT_IN" not in os.environ:
+        return {}
+    from freebsd import sources
+
+    found = {}
+    for name, source in sources.read().items():
+        own = "CPython" if name == "cpython" else name
+        origin = f"pkg:generic/{name}@{source.version}"
+        found[name] = Component(own, source.version, source.licence, [source.licence_text()], origin, ["built in"])
+    return found
 
 
 def of_nuitka() -> list[Component]:
