@@ -13,8 +13,8 @@ PY = .venv/bin/python
 BINARY_TOOLS = $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
 	-r requirements-binary.lock
 # What a user's day is made of: these start the single binary where there is no Python.
-BARE_ROOT = tests/e2e/test_bare_root.py tests/e2e/test_cli.py tests/e2e/test_control.py tests/e2e/test_names_live.py \
-	tests/e2e/test_reload.py tests/e2e/test_replay.py tests/e2e/test_run.py
+BARE_ROOT = tests/e2e/test_bare_root.py tests/e2e/test_cli.py tests/e2e/test_control.py tests/e2e/test_inspect_live.py \
+	tests/e2e/test_names_live.py tests/e2e/test_reload.py tests/e2e/test_replay.py tests/e2e/test_run.py
 
 all: core ## .venv/bin/gfwd, ready to run (the default)
 	@echo "ready: .venv/bin/gfwd"
