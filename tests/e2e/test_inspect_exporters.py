@@ -21,7 +21,7 @@ from tests.frames import datagram
 
 PATIENCE_S = 60
 QUIET_S = 1.0  # nothing more comes then, as the exporter has ended
-TRIES = 3
+TRIES = 6
 FLOWS = 200
 BYTES = 20 + 8 + len(b"query")  # of each flow's packet
 BEGIN = 1_700_000_000 * 10**9

@@ -320,6 +320,8 @@ def test_gfwd_is_killed(its):
 def test_gfwd_is_stopped_in_its_tracks(its):
     """^C ends it all the same, and it says what is not known."""
     looker = its.look("--json")
+    its.send(b"one that it shows, so that it looks indeed")
+    wait_until(looker.objects)
     its.live.freeze()
     assert looker.stop() == 1
     assert looker.said().endswith(f"{its.control}: error: gfwd does not say how much was not shown\n")
