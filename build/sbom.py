@@ -130,7 +130,7 @@ def of_sources() -> dict[str, Component]:
     for name, source in sources.read().items():
         own = "CPython" if name == "cpython" else name
         origin = f"pkg:generic/{name}@{source.version}"
-        found[name] = Component(own, source.version, source.licence, [source.licence_text()], origin, ["built in"])
+        found[name] = Component(own, source.version, source.licence, [source.licence_text], origin, ["built in"])
     return found
 
 

@@ -60,22 +60,30 @@ class Source:
             archive.extractall(folder)  # its hash is known, so it is trusted
             return folder / archive.getnames()[0].split("/")[0]
 
+    @property
     def licence_text(self) -> Path:
-        """What the archive says of it, beside the archive. Raises BuildError."""
-        path = native.ROOT / f"{self.archive}.licence"
+        """Where what the archive says of it lies, when licences() has taken that out."""
+        return native.ROOT / f"{self.archive}.licence"
+
+    def take_out_licence(self) -> None:
+        """Raises BuildError."""
         with tarfile.open(self.fetch()) as archive:
             found = [one for one in archive.getmembers() if one.isfile() and LICENCE.fullmatch(one.name)]
             if len(found) != 1:
                 raise native.BuildError(f"{self.archive} has {len(found)} texts of its licence, and should have one")
             content = archive.extractfile(found[0])
             assert content is not None
-            path.write_bytes(content.read())
-        return path
+            self.licence_text.write_bytes(content.read())
 
 
 def licences() -> list[Path]:
-    """Of all sources, in the order of their names."""
-    return [source.licence_text() for _, source in sorted(read().items())]
+    """The texts of all, in the order of their names. They are taken out here: the Python that Nuitka runs in reads no
+    archives. Raises BuildError.
+    """
+    found = [source for _, source in sorted(read().items())]
+    for source in found:
+        source.take_out_licence()
+    return [source.licence_text for source in found]
 
 
 def _download(address: str) -> bytes:
