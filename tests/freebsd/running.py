@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "gfwd")
+COMMAND = tuple(shlex.split(os.environ.get("GFWD_COMMAND", ""))) or (sys.executable, "-m", "gfwd")
+"""Of these sources, or another, such as the single binary."""
 PATIENCE_S = 60.0
 """How long a test waits for what must happen: long, since the machine may be an emulated one."""
 
