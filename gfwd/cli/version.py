@@ -43,15 +43,15 @@ class Licences(Version):
 def text() -> str:
     """The version alone on the first line, for scripts; then a line each for what a report of a fault should name."""
     try:
-        from gfwd.native import _built as built
+        from gfwd.native._built import COMMIT, COMPILER, NETMAP_API, PORTS
     except ImportError:  # copied without it
         known = dict.fromkeys(("commit", "ports", "netmap API", "compiler"), "unknown")
     else:
         known = {
-            "commit": built.COMMIT,
-            "ports": ", ".join(built.PORTS),
-            "netmap API": str(built.NETMAP_API),
-            "compiler": built.COMPILER,
+            "commit": COMMIT,
+            "ports": ", ".join(PORTS),
+            "netmap API": str(NETMAP_API),
+            "compiler": COMPILER,
         }
     kind = "in a single binary" if system.is_binary else "from its sources"
     known |= {"Python": sys.version.split()[0], "runs": f"{kind}, on {system.NAME} {os.uname().machine}"}
