@@ -305,6 +305,11 @@ function __gfwd_only
     test "$words" = "$argv"
 end
 
+# Whether more is there behind this command.
+function __gfwd_behind
+    __gfwd_at $argv; and not __gfwd_only $argv
+end
+
 function __gfwd_ports
     for interface in /sys/class/net/*
         echo xdp:(string replace -r '.*/' '' $interface)
@@ -323,7 +328,11 @@ def fish(gfwd: Command) -> str:
         at = f"complete -c gfwd -n '__gfwd_at {words}'" if words else "complete -c gfwd -n __gfwd_only"
         only = f"complete -c gfwd -n '__gfwd_only {words}'" if words else "complete -c gfwd -n __gfwd_only"
         lines += [f"{only} -a {one.words[-1]} -d {_fish_quoted(one.help)}" for one in command.inner]
-        lines += [f"{at} {_fish_value(value)}" for value in command.places if value.kind != "other"]
+        # A word to choose comes first, and is chosen once; files come behind it, and otherwise anywhere.
+        behind = any(value.kind == "choice" for value in command.places)
+        for place in (one for one in command.places if one.kind != "other"):
+            where = "only" if place.kind == "choice" else "behind" if behind else "at"
+            lines.append(f"complete -c gfwd -n '__gfwd_{where} {words}' {_fish_value(place)}")
         for option in command.options:
             names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
             value = "" if option.value is None else f" -r {_fish_value(option.value)}"

@@ -7,24 +7,23 @@ same binary gives the same package.
 """
 
 import argparse
-import gzip
-import os
 import re
-import subprocess
 import sys
 from email.utils import formatdate
 from pathlib import Path
 
 import native
 import needs
+import packaged
 from deb_archive import Entry, deb
+from packaged import FOLDER, PACKAGING
 
-FOLDER = Path(".cache/package")
 BINARY = Path(".cache/binary/gfwd")
-PACKAGING = native.ROOT / "packaging"
 LINUX = PACKAGING / "linux"
+SHARE = "/usr/share"
+DOC = f"{SHARE}/doc/gfwd"
 
-MAINTAINER = "The gfwd authors <gfwd@localhost.localdomain>"  # whoever hands it on says who answers for it
+MAINTAINER = f"The gfwd authors <{packaged.MAINTAINER}>"
 DESCRIPTION = """\
 forwarder of UDP logs: NetFlow, IPFIX, sFlow, syslog, SNMP traps
 Exporters (routers, firewalls, servers) send their logs by UDP. For every
@@ -53,19 +52,20 @@ License: BSD-2-Clause
 {text}
 """
 
-LICENCES = ("LICENSES.txt", "gfwd.sbom.json")
-COMPLETIONS = {
-    "gfwd.bash": "/usr/share/bash-completion/completions/gfwd",
-    "_gfwd": "/usr/share/zsh/vendor-completions/_gfwd",
-    "gfwd.fish": "/usr/share/fish/vendor_completions.d/gfwd.fish",
+# What the sample says of places, put right for this package: the unit lets gfwd write below /var/log/gfwd alone.
+SAMPLE = {
+    "#:schema ./gfwd.schema.json": f"#:schema {DOC}/examples/gfwd.schema.json",
+    "All keys are in docs/config.md.": "All keys are in gfwd.toml(5).",
+    "(docs/": f"({DOC}/",
+    '"/var/log/gfwd.log"': '"/var/log/gfwd/gfwd.log"',
 }
 
 
 def build(binary: Path, out: Path, maintainer: str = MAINTAINER) -> Path:
     """Returns the package's path. Raises BuildError where the binary is none, or asks for what Debian does not name."""
     asked = needs.needs_of(binary)
-    time = _time()
-    version = debian_version(_version())
+    time = packaged.epoch()
+    version = debian_version(packaged.version())
     fields = {
         "Package": "gfwd",
         "Version": version,
@@ -82,9 +82,7 @@ def build(binary: Path, out: Path, maintainer: str = MAINTAINER) -> Path:
     content = deb(fields, _entries(binary, _changelog(version, maintainer, time)), ["/etc/gfwd"], scripts, time=time)
     path = out / f"gfwd_{version}_{asked.architecture}.deb"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.write_bytes(content)
-    draft.replace(path)
+    packaged.write_whole(path, content)
     return path
 
 
@@ -94,27 +92,23 @@ def debian_version(version: str) -> str:
 
 
 def _entries(binary: Path, changelog: bytes) -> list[Entry]:
-    doc = "/usr/share/doc/gfwd"
-    found = [
+    return [
         Entry("/usr/sbin/gfwd", binary.read_bytes(), 0o755),
         Entry("/lib/systemd/system/gfwd.service", (LINUX / "gfwd.service").read_bytes()),
         Entry("/usr/lib/sysusers.d/gfwd.conf", (LINUX / "sysusers.conf").read_bytes()),
         Entry("/etc/logrotate.d/gfwd", (LINUX / "logrotate.conf").read_bytes(), is_config=True),
         # No configuration: where none was written nothing starts, and nobody's is ever replaced.
-        Entry(f"{doc}/README.Debian", README.encode()),
-        Entry(f"{doc}/examples/gfwd.toml", (PACKAGING / "gfwd.toml.sample").read_bytes()),
-        Entry(f"{doc}/examples/gfwd.schema.json", (PACKAGING / "gfwd.schema.json").read_bytes()),
-        Entry(f"{doc}/copyright", _copyright()),
-        Entry(f"{doc}/changelog.gz", _gzip((native.ROOT / "CHANGELOG.md").read_bytes())),
-        Entry(f"{doc}/changelog.Debian.gz", _gzip(changelog)),
+        Entry(f"{DOC}/README.Debian", README.encode()),
+        Entry(f"{DOC}/examples/gfwd.toml", packaged.sample(SAMPLE).encode()),
+        Entry(f"{DOC}/examples/gfwd.schema.json", (PACKAGING / "gfwd.schema.json").read_bytes()),
+        Entry(f"{DOC}/copyright", _copyright()),
+        Entry(f"{DOC}/changelog.gz", packaged.packed((native.ROOT / "CHANGELOG.md").read_bytes())),
+        Entry(f"{DOC}/changelog.Debian.gz", packaged.packed(changelog)),
+        *(Entry(f"{DOC}/{name}", content) for name, content in packaged.documents()),
+        *(Entry(f"{DOC}/{name}", content) for name, content in packaged.licences(binary)),
+        *(Entry(place, content) for place, content in packaged.pages(SHARE)),
+        *(Entry(place, content) for place, content in packaged.completion(SHARE, zsh="vendor-completions")),
     ]
-    pages = sorted((PACKAGING / "man").glob("*.[1-9]"))
-    found += [Entry(f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz", _gzip(page.read_bytes())) for page in pages]
-    found += [Entry(place, (PACKAGING / "completion" / name).read_bytes()) for name, place in COMPLETIONS.items()]
-    # What else is in the executable, and its licences: where the recipe of the binary has written that beside it.
-    lists = [binary.with_name(name) for name in LICENCES]
-    found += [Entry(f"{doc}/{one.name}", one.read_bytes()) for one in lists if one.exists()]
-    return found
 
 
 def _copyright() -> bytes:
@@ -130,28 +124,6 @@ def _copyright() -> bytes:
 def _changelog(version: str, maintainer: str, time: int) -> bytes:
     text = f"gfwd ({version}) unstable; urgency=medium\n\n  * This version; changelog.gz says what is new.\n\n"
     return f"{text} -- {maintainer}  {formatdate(time)}\n".encode()
-
-
-def _gzip(content: bytes) -> bytes:
-    return gzip.compress(content, 9, mtime=0)
-
-
-def _version() -> str:
-    text = (native.ROOT / "gfwd" / "__init__.py").read_text("utf-8")
-    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
-    if found is None:
-        raise native.BuildError("gfwd/__init__.py names no version")
-    return found[1]
-
-
-def _time() -> int:
-    """Seconds since 1970."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if given:
-        return int(given)
-    command = ("git", "log", "-1", "--format=%ct")
-    done = subprocess.run(command, cwd=native.ROOT, capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else 0
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ or one of older sources. Two packages of one commit and one executable are the s
 """
 
 import argparse
-import os
 import platform
 import shlex
 import subprocess
@@ -19,9 +18,10 @@ import native
 import package_archive
 import package_contents
 import package_elf
+import packaged
 from package_contents import Package
+from packaged import FOLDER
 
-FOLDER = Path(".cache/package")
 USUAL_RELEASE = 14
 PREFIX = "/usr/local"
 
@@ -55,21 +55,6 @@ def newest_source() -> float:
     return max(path.stat().st_mtime for path in ours if path.is_file())
 
 
-def epoch() -> int:
-    """The date of all that is in the package: $SOURCE_DATE_EPOCH, else that of the commit. Raises BuildError."""
-    said = os.environ.get("SOURCE_DATE_EPOCH")
-    try:
-        return int(
-            said if said is not None else native.output("git", "-C", str(native.ROOT), "log", "-1", "--format=%ct")
-        )
-    except native.BuildError as error:
-        raise native.BuildError(
-            f"{error}\nwhere there is no commit, $SOURCE_DATE_EPOCH says the date (seconds since 1970)"
-        ) from error
-    except ValueError as error:
-        raise native.BuildError(f"$SOURCE_DATE_EPOCH is {said!r}: right would be seconds since 1970") from error
-
-
 def build(target: str, release: int, executable: Path, revision: int, by_pkg: bool, out: Path) -> Path:
     """Returns the package's path. Raises BuildError."""
     package_elf.check(executable, target, release)
@@ -78,7 +63,7 @@ def build(target: str, release: int, executable: Path, revision: int, by_pkg: bo
         release=release,
         revision=revision,
         prefix=PREFIX,
-        epoch=epoch(),
+        epoch=packaged.epoch(),
         files=package_contents.files(PREFIX, executable),
     )
     folder = out / f"freebsd{release}-{package_contents.TARGETS[target].machine}"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import native
+import packaged
 from package_contents import File, Package
 
 SHA256 = "1$"
@@ -42,9 +43,7 @@ def write(package: Package, path: Path) -> None:
             _add(archive, File(name, _json(words)), package.epoch)
         for file in package.files:
             _add(archive, file, package.epoch)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(lzma.compress(packed.getvalue()))
-    unfinished.replace(path)
+    packaged.write_whole(path, lzma.compress(packed.getvalue()))
 
 
 def _add(archive: tarfile.TarFile, file: File, epoch: int) -> None:

@@ -1,6 +1,5 @@
 """What is in the FreeBSD package: each file with its place and mode, and the manifest's words."""
 
-import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import native
+import packaged
+from packaged import PACKAGING
 
 NAME: Final = "gfwd"
-PACKAGING: Final = native.ROOT / "packaging"
 FREEBSD: Final = PACKAGING / "freebsd"
 
 PROGRAM: Final = 0o755
@@ -59,13 +59,10 @@ class Package:
     @property
     def version(self) -> str:
         """As pkg(8) compares them: PORTREVISION stands behind an underscore. Raises BuildError."""
-        text = re.search(r'^__version__ = "(.*)"$', (native.ROOT / "gfwd/__init__.py").read_text(), re.MULTILINE)
-        assert text is not None
-        if not re.fullmatch(r"[0-9][0-9a-z.]*", text[1]):
-            raise native.BuildError(
-                f"{text[1]} in gfwd/__init__.py is no version of a package: digits, letters and dots"
-            )
-        return text[1] + (f"_{self.revision}" if self.revision else "")
+        text = packaged.version()
+        if not re.fullmatch(r"[0-9][0-9a-z.]*", text):
+            raise native.BuildError(f"{text} in gfwd/__init__.py is no version of a package: digits, letters and dots")
+        return text + (f"_{self.revision}" if self.revision else "")
 
     def manifest(self) -> dict[str, Any]:
         """All but the files, in the order in which pkg-create(8) writes the keys."""
@@ -75,7 +72,7 @@ class Package:
             "origin": f"net-mgmt/{NAME}",
             "version": self.version,
             "comment": "Forwards NetFlow, sFlow, syslog and SNMP traps by rule, without a copy",
-            "maintainer": "gfwd@localhost",  # pkg(8) insists on one; a port has its own
+            "maintainer": packaged.MAINTAINER,
             "www": "https://github.com/Phi-phi/gForwarder",  # which gfwd takes up
             "abi": f"FreeBSD:{self.release}:{words.machine}",
             "arch": f"freebsd:{self.release}:{words.arch}",
@@ -112,52 +109,31 @@ def _files(prefix: str, executable: Path) -> Iterator[File]:
     yield File(f"{prefix}/etc/newsyslog.conf.d/gfwd.conf", (FREEBSD / "newsyslog.conf").read_bytes())
     yield File(f"{share}/examples/gfwd/devfs.rules", (FREEBSD / "devfs.rules").read_bytes())
     yield File(f"{share}/gfwd/gfwd.schema.json", (PACKAGING / "gfwd.schema.json").read_bytes())
-    for page in sorted((PACKAGING / "man").glob("*.[58]")):
-        # The ports tree compresses them, too; without the date, which would be another one each time.
-        yield File(f"{share}/man/man{page.suffix[1:]}/{page.name}.gz", gzip.compress(page.read_bytes(), mtime=0))
-    for page in sorted((native.ROOT / "docs").glob("*.md")):
-        yield File(f"{share}/doc/gfwd/{page.name}", page.read_bytes())
+    for place, data in packaged.pages(share):
+        yield File(place, data)
+    for name, data in packaged.documents():
+        yield File(f"{share}/doc/gfwd/{name}", data)
     yield File(f"{share}/doc/gfwd/CHANGELOG.md", (native.ROOT / "CHANGELOG.md").read_bytes())
     yield File(f"{share}/licenses/gfwd/LICENSE", (native.ROOT / "LICENSE").read_bytes())
-    yield from _licences(f"{share}/licenses/gfwd", executable.parent)
-    yield from _completion(prefix)
+    for name, data in packaged.licences(executable):
+        yield File(f"{share}/licenses/gfwd/{name}", data)
+    for place, data in packaged.completion(share, zsh="site-functions"):
+        yield File(place, data)
 
 
 def sample(prefix: str) -> str:
     """packaging/gfwd.toml.sample as FreeBSD has it: ports of netmap, a log that newsyslog(8) turns over."""
-    text = (PACKAGING / "gfwd.toml.sample").read_text("utf-8")
-    for before, after in (
-        ("#:schema ./gfwd.schema.json", f"#:schema {prefix}/share/gfwd/gfwd.schema.json"),
-        ("All keys are in docs/config.md.", "All keys are in gfwd.toml(5)."),
-        ('in = ["xdp:eth0"]\nout = ["xdp:eth1"]\n', 'in = ["netmap:ix0*"]\nout = ["netmap:ix1*"]\n'),
-        ("# [log]\n", "[log]\n"),
-        ('# to = "syslog"        # or a file: "/var/log/gfwd.log"\n', 'to = "/var/log/gfwd.log" # or "syslog"\n'),
-        ('"xdp:eth', '"netmap:ix'),
-    ):
-        if before not in text:
-            raise native.BuildError(f"packaging/gfwd.toml.sample has no {before!r} to be put right for FreeBSD")
-        text = text.replace(before, after)
-    return text
-
-
-def _licences(folder: str, beside: Path) -> Iterator[File]:
-    """What the executable's own recipe writes of the licences of all that is in it."""
-    for name in ("gfwd.licences.txt", "gfwd.sbom.json"):
-        path = beside / name
-        if path.exists():
-            yield File(f"{folder}/{name}", path.read_bytes())
-
-
-def _completion(prefix: str) -> Iterator[File]:
-    """For those shells for which there is one."""
-    for name, place in (
-        ("gfwd.bash", "share/bash-completion/completions/gfwd"),
-        ("_gfwd", "share/zsh/site-functions/_gfwd"),
-        ("gfwd.fish", "share/fish/vendor_completions.d/gfwd.fish"),
-    ):
-        path = PACKAGING / "completion" / name
-        if path.exists():
-            yield File(f"{prefix}/{place}", path.read_bytes())
+    return packaged.sample(
+        {
+            "#:schema ./gfwd.schema.json": f"#:schema {prefix}/share/gfwd/gfwd.schema.json",
+            "All keys are in docs/config.md.": "All keys are in gfwd.toml(5).",
+            "(docs/": f"({prefix}/share/doc/gfwd/",
+            'in = ["xdp:eth0"]\nout = ["xdp:eth1"]\n': 'in = ["netmap:ix0*"]\nout = ["netmap:ix1*"]\n',
+            "# [log]\n": "[log]\n",
+            '# to = "syslog"        # or a file: "/var/log/gfwd.log"\n': 'to = "/var/log/gfwd.log" # or "syslog"\n',
+            '"xdp:eth': '"netmap:ix',
+        }
+    )
 
 
 def _at(prefix: str, name: str) -> str:

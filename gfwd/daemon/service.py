@@ -303,6 +303,8 @@ class Service:
 
     def _answer(self, found: Fresh | GfwdError, askers: Sequence[_Asker]) -> None:
         is_dry = all(asker.is_dry for asker in askers)
+        if not is_dry and all(asker.is_dry or asker.is_watch for asker in askers):
+            self._notify.reloading()  # until now nobody knew whether the files say something else than before
         answer: Event | GfwdError
         try:
             if isinstance(found, GfwdError):

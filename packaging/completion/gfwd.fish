@@ -15,6 +15,11 @@ function __gfwd_only
     test "$words" = "$argv"
 end
 
+# Whether more is there behind this command.
+function __gfwd_behind
+    __gfwd_at $argv; and not __gfwd_only $argv
+end
+
 function __gfwd_ports
     for interface in /sys/class/net/*
         echo xdp:(string replace -r '.*/' '' $interface)
@@ -114,8 +119,8 @@ complete -c gfwd -n '__gfwd_at diff' -l traffic -r -F -d 'say it for the exporte
 complete -c gfwd -n '__gfwd_at diff' -l listen -r -f -d 'UDP ports that are gfwd\'s, others being left out: 514,2055,9990-9999 or all'
 complete -c gfwd -n '__gfwd_at diff' -l all -d 'all of it, and not only the first 20 of everything'
 complete -c gfwd -n '__gfwd_at diff' -l json -d 'one line of JSON, with all of it'
-complete -c gfwd -n '__gfwd_at import' -f -a 'samplicator pmacct nfcapd'
-complete -c gfwd -n '__gfwd_at import' -F
+complete -c gfwd -n '__gfwd_only import' -f -a 'samplicator pmacct nfcapd'
+complete -c gfwd -n '__gfwd_behind import' -F
 complete -c gfwd -n '__gfwd_at import' -s h -l help -d 'show this help message and exit'
 complete -c gfwd -n '__gfwd_at import' -l port -r -f -d 'the UDP ports that exporters send to: 2055,9990-9999 or all'
 complete -c gfwd -n '__gfwd_at import' -l all -d 'print all warnings, and not only the first 20'

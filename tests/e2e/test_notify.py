@@ -129,6 +129,19 @@ def test_a_reload_that_is_only_tried_is_none(site, run, manager, tmp_path):
     assert live.stop().status == 0
 
 
+def test_a_reload_that_nobody_asked_for_is_one(site, gfwd, manager, tmp_path):
+    """watch = true."""
+    rules, toml = site.rules(TO_NEAR), tmp_path / "gfwd.toml"
+    toml.write_text(f'watch = true\nrules = "{rules}"\nports.in = ["xdp:in0"]\nports.out = ["xdp:out0"]\n')
+    live = site.stack.enter_context(Live([*manager.prefix, *gfwd, "run", "-c", toml, "--json"], site.us))
+    manager.wait_for("READY")
+    site.rules(f"{TO_NEAR}\n* 515 10.1.0.2 A\n")
+    done = manager.wait_for("READY", "RELOADING", "READY")
+    assert "reloaded, 2 rules" in done["STATUS"]
+    assert live.stop().status == 0
+    assert manager.words() == ["READY", "RELOADING", "READY", "STOPPING"]
+
+
 def test_a_process_that_hangs_is_silent(live, manager):
     manager.wait_for("READY")
     manager.hears()

@@ -8,19 +8,17 @@ import re
 import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "packaging" / "completion"
-sys.path.insert(0, str(ROOT / "build"))
+import completion as recipe
+from gfwd.cli import command_line
+from tests.packaging.conftest import ROOT
 
-import completion as recipe  # noqa: E402 (from build/)
-from gfwd.cli import command_line  # noqa: E402
+FOLDER = ROOT / "packaging" / "completion"
 
 pytestmark = [pytest.mark.recipe, pytest.mark.pure]
 
@@ -166,6 +164,8 @@ def test_options(complete):
 def test_choices(complete):
     assert complete("gfwd unknown --sort ") == {"rate", "packets", "last"}
     assert complete("gfwd import n") == {"nfcapd"}
+    assert complete("gfwd import ") == {"samplicator", "pmacct", "nfcapd"}
+    assert "pmacct" not in complete("gfwd import nfcapd ")
 
 
 def test_files_where_a_file_is_wanted(complete):

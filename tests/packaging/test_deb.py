@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "build"))
-
-import deb as recipe  # noqa: E402 (from build/)
-from deb_archive import Entry, deb  # noqa: E402
+import deb as recipe
+from deb_archive import Entry, deb
+from gfwd.config import reading
+from tests.packaging.conftest import ROOT
 
 pytestmark = [
     pytest.mark.recipe,
@@ -44,10 +44,10 @@ def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make(binary: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(binary: Path, out: Path, *arguments: str, epoch: str = str(EPOCH)) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "build" / "deb.py", "--binary", binary, "--out", out, *arguments],
-        env=os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)},
+        env=os.environ | {"SOURCE_DATE_EPOCH": epoch},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -103,14 +103,61 @@ def test_what_is_in_it(package, executable):
     data = files(tar_of(content, "data"))
     assert data["/usr/sbin/gfwd"] == executable.read_bytes()
     assert data["/lib/systemd/system/gfwd.service"] == (ROOT / "packaging/linux/gfwd.service").read_bytes()
-    assert data["/usr/share/doc/gfwd/examples/gfwd.toml"] == (ROOT / "packaging/gfwd.toml.sample").read_bytes()
     assert gzip.decompress(data["/usr/share/doc/gfwd/changelog.gz"]) == (ROOT / "CHANGELOG.md").read_bytes()
     assert b"BSD-2-Clause" in data["/usr/share/doc/gfwd/copyright"]
-    for name, place in recipe.COMPLETIONS.items():
-        assert data[place] == (ROOT / "packaging" / "completion" / name).read_bytes()
+    for name, place in (
+        ("gfwd.bash", "bash-completion/completions/gfwd"),
+        ("_gfwd", "zsh/vendor-completions/_gfwd"),
+        ("gfwd.fish", "fish/vendor_completions.d/gfwd.fish"),
+    ):
+        assert data[f"/usr/share/{place}"] == (ROOT / "packaging" / "completion" / name).read_bytes()
     for page in (ROOT / "packaging" / "man").glob("*.[1-9]"):
-        assert gzip.decompress(data[f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz"]) == page.read_bytes()
+        its = gzip.decompress(data[f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz"])
+        assert its == page.read_bytes().replace(b"/usr/local/share/doc/gfwd/", b"/usr/share/doc/gfwd/")
     assert not any(path.startswith("/etc/gfwd/") for path in data), "nobody's configuration is ours to replace"
+
+
+def test_places_that_texts_name_are_there(package):
+    """Whoever follows a text of the package to another file of it finds it."""
+    data = files(tar_of(package.read_bytes(), "data"))
+    named: set[str] = set()
+    for path, content in data.items():
+        text = gzip.decompress(content) if path.endswith(".gz") else content
+        if path != "/usr/sbin/gfwd":
+            named |= set(re.findall(r"(?<!/local)(/usr/share/(?:doc/gfwd|man)/[\w./-]*\w\.\w+)", text.decode()))
+    assert {f"/usr/share/doc/gfwd/{name}" for name in ("log.md", "examples/gfwd.schema.json")} <= named
+    assert named <= data.keys()
+
+
+def test_the_sample_is_a_configuration_for_this_unit(package, tmp_path):
+    data = files(tar_of(package.read_bytes(), "data"))
+    text = data["/usr/share/doc/gfwd/examples/gfwd.toml"].decode()
+    path = tmp_path / "gfwd.toml"
+    path.write_text(text)
+    its = reading.load(path)
+    assert [str(port) for port in (*its.inputs, *its.outputs)] == ["xdp:eth0", "xdp:eth1"]
+    folders = set(re.findall(r"/var/log/[\w.-]+", text))
+    assert folders == {"/var/log/gfwd"}, "elsewhere the service may not write"
+    assert not re.search(r"docs/|\./gfwd\.schema", text), "there is no such folder beside it"
+
+
+def test_licences_of_what_is_in_the_executable(executable, tmp_path):
+    """As build/sbom.py calls them, and the FreeBSD package."""
+    binary = Path(shutil.copy(executable, tmp_path / "gfwd"))
+    for name in ("gfwd.licences.txt", "gfwd.sbom.json", "report.xml"):
+        binary.with_name(name).write_text(f"this is {name}\n")
+    done = make(binary, tmp_path / "out")
+    data = files(tar_of(Path(done.stdout.strip()).read_bytes(), "data"))
+    assert {path: content for path, content in data.items() if b"this is " in content[:8]} == {
+        "/usr/share/doc/gfwd/gfwd.licences.txt": b"this is gfwd.licences.txt\n",
+        "/usr/share/doc/gfwd/gfwd.sbom.json": b"this is gfwd.sbom.json\n",
+    }
+
+
+def test_a_date_that_is_none_is_refused(executable, tmp_path):
+    done = make(executable, tmp_path, epoch="yesterday")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "build/deb.py: $SOURCE_DATE_EPOCH is 'yesterday': right would be seconds since 1970\n"
 
 
 def test_sums_modes_and_owners(package):

@@ -21,8 +21,8 @@ import pytest
 
 from tests.e2e.live import Live, Site, require, wait_until, xdp_programs
 from tests.e2e.test_binary import BINARY, is_current
+from tests.packaging.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 120
 WATCHDOG_S = 6
 # With some of what a unit can forbid: a CPU, a log in a file, raw sockets for ping, a listener.
@@ -190,10 +190,10 @@ def test_a_service_from_start_to_end(site, machine):
     assert machine("systemctl start gfwd").returncode == 0
     assert machine.show("ActiveState") == "inactive"
 
-    # A bad one is refused.
+    # A bad one is refused, once and for all: trying again would not mend it.
     machine.write("/etc/gfwd/gfwd.toml", "nonsense = 1\n")
     assert machine("systemctl start gfwd").returncode != 0
-    machine("systemctl stop gfwd")
+    assert (machine.show("ActiveState"), machine.show("NRestarts")) == ("failed", "0")
 
     machine.write("/etc/gfwd/gfwd.toml", TOML)
     done = machine("systemctl start gfwd")
@@ -234,3 +234,53 @@ def test_a_service_from_start_to_end(site, machine):
     assert machine.show("Result") == "success"
     assert xdp_programs(site.us, "in0") == 0
     assert machine("ls -A /run/gfwd /var/cache/gfwd").stdout.split() == ["/run/gfwd:", "/var/cache/gfwd:"]
+
+
+def test_an_upgrade(site, machine):
+    """The same package again, which is all that dpkg's scripts see of another one."""
+    install = "dpkg --force-depends -i /gfwd.deb"
+    machine("rm -f /usr/sbin/policy-rc.d")  # of containers: no package is to start anything
+    machine.write("/etc/gfwd/gfwd.toml", TOML)
+    assert machine("systemctl start gfwd").returncode == 0
+    pid = machine.show("MainPID")
+
+    # Where nothing may be run from /tmp, too.
+    machine("mount -t tmpfs -o noexec tmpfs /tmp")
+    done = machine(install)
+    assert (done.returncode, "warning: this" in done.stderr) == (0, False), done.stderr
+    assert machine.show("ActiveState") == "active"
+    assert machine.show("MainPID") != pid
+    site.wait_until_it_forwards(b"by the new one")
+
+    # A configuration that it refuses: the old one runs on.
+    pid = machine.show("MainPID")
+    machine.write("/etc/gfwd/gfwd.toml", "nonsense = 1\n")
+    done = machine(install)
+    assert done.returncode == 0
+    assert "/etc/gfwd/gfwd.toml:1:1: error: " in done.stderr
+    assert "warning: this version refuses /etc/gfwd/gfwd.toml" in done.stderr
+    assert machine.show("MainPID") == pid
+    assert site.forwards(b"by the old one")
+
+    # That file is none of its concern where a drop-in names another one.
+    machine.write("/etc/other.toml", TOML)
+    machine.write(
+        "/etc/systemd/system/gfwd.service.d/other.conf",
+        "[Unit]\nConditionPathExists=\nConditionPathExists=/etc/other.toml\n"
+        "[Service]\nExecStart=\nExecStart=/usr/sbin/gfwd run -c /etc/other.toml\n"
+        "ExecReload=\nExecReload=/usr/sbin/gfwd reload -c /etc/other.toml\n",
+    )
+    assert machine("systemctl daemon-reload && rm /etc/gfwd/gfwd.toml && systemctl restart gfwd").returncode == 0
+    pid = machine.show("MainPID")
+    done = machine(install)
+    assert (done.returncode, "warning: this" in done.stderr) == (0, False), done.stderr
+    assert machine.show("MainPID") != pid
+    assert machine("systemctl reload gfwd").returncode == 0
+
+    # What cannot start now is no fault of the package, which is installed.
+    machine.write("/etc/other.toml", TOML.replace("xdp:in0", "xdp:none0"))
+    done = machine(install)
+    assert done.returncode == 0
+    assert "warning: this version does not start" in done.stderr
+    assert "ok installed" in machine("dpkg -s gfwd").stdout
+    assert machine("systemctl stop gfwd").returncode == 0

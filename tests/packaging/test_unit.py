@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.packaging.conftest import ROOT
+
 UNIT = ROOT / "packaging" / "linux" / "gfwd.service"
 EXPOSURE_MOST = 2.3
 """Of 10. What is left is what gfwd is for: sockets of many families, and four capabilities."""

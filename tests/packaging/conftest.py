@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "build"))  # where the recipes find each other
 
 Pack = Callable[..., "subprocess.CompletedProcess[str]"]

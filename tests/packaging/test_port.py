@@ -7,8 +7,8 @@ import re
 import pytest
 
 from gfwd import __version__
-from tests.unit.packaging.conftest import ROOT
-from tests.unit.packaging.reader import read
+from tests.packaging.conftest import ROOT
+from tests.packaging.reader import read
 
 pytestmark = pytest.mark.recipe
 

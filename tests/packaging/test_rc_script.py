@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.packaging.conftest import ROOT
+from tests.packaging.conftest import ROOT
 
 SCRIPT = ROOT / "packaging/freebsd/gfwd.in"
 

@@ -14,8 +14,8 @@ import pytest
 
 from gfwd import __version__
 from gfwd.config import reading
-from tests.unit.packaging.conftest import ROOT
-from tests.unit.packaging.reader import Read, read, wrong_sums
+from tests.packaging.conftest import ROOT
+from tests.packaging.reader import Read, read, wrong_sums
 
 pytestmark = pytest.mark.recipe
 

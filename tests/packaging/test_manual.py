@@ -14,8 +14,8 @@ import pytest
 
 from gfwd.cli import command_line
 from gfwd.config.json_schema import json_schema
+from tests.packaging.conftest import ROOT
 from tests.unit.config.test_json_schema import described
-from tests.unit.packaging.conftest import ROOT
 
 pytestmark = pytest.mark.recipe
 
