@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # construct is loaded late
     import socket
 
     from gfwd.daemon.capture.source import Source
-    from gfwd.daemon.inspect import Inspection, Seen
+    from gfwd.daemon.inspect import Inspect, Inspection, Seen
 
 _PROTOCOLS = {name.lower(): name for name in ("NetFlow", "IPFIX", "sFlow", "syslog", "SNMP")}
 
@@ -95,12 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
         option = "--loss" if arguments.loss else "--summary"
         raise UsageError(f"gfwd inspect: error: {option} needs all datagrams; leave out --sample")
     is_silent = arguments.summary or arguments.loss or sys.stdout is None or not sys.stdout.isatty()
+    job = _job(arguments)  # loads what takes a while: once a gfwd tells of datagrams, it waits for nobody
     if arguments.live:
-        return _show(arguments, _live(arguments), Progress(None, sys.stderr, is_wanted=is_silent, counts="datagram"))
+        return _show(
+            arguments, job, _live(arguments), Progress(None, sys.stderr, is_wanted=is_silent, counts="datagram")
+        )
     from gfwd.daemon.capture.source import Capture
 
     source = Capture(arguments.capture)
-    return _show(arguments, source, Progress(source.size, sys.stderr, is_wanted=is_silent))
+    return _show(arguments, job, source, Progress(source.size, sys.stderr, is_wanted=is_silent))
 
 
 def debug(its: "socket.socket", *, as_json: bool) -> int:
@@ -122,11 +125,10 @@ def debug(its: "socket.socket", *, as_json: bool) -> int:
     return 0
 
 
-def _show(arguments: argparse.Namespace, source: "Source", progress: Progress) -> int:
-    """Prints what comes from there, in the way that is asked for; returns the exit status."""
-    from gfwd.daemon.inspect import Inspect, Inspection
+def _job(arguments: argparse.Namespace) -> "Inspect":
+    from gfwd.daemon.inspect import Inspect
 
-    job = Inspect(
+    return Inspect(
         exporters=tuple(arguments.exporters),
         ports=arguments.ports,
         protocols=dict(arguments.protocols),
@@ -134,6 +136,12 @@ def _show(arguments: argparse.Namespace, source: "Source", progress: Progress) -
         sample=1 if arguments.live else arguments.sample,  # a gfwd that runs takes the sample itself
         output=arguments.output,
     )
+
+
+def _show(arguments: argparse.Namespace, job: "Inspect", source: "Source", progress: Progress) -> int:
+    """Prints what comes from there, in the way that is asked for; returns the exit status."""
+    from gfwd.daemon.inspect import Inspection
+
     with progress, Inspection(job, source, progress.tick) as inspection:
         for line in _lines(arguments, inspection):
             progress.clear()

@@ -16,9 +16,11 @@ from gfwd.metrics.ledger import Ledger
 from gfwd.native.core import Core, Findings, Record, Stream, Worker
 from gfwd.netflow.cache import Sender, TemplateCache
 from gfwd.netflow.decode import decode
+from gfwd.netflow.loss import Findings as FindingsHere
 from gfwd.netflow.message import IPFIX, NETFLOW, SFLOW
 from gfwd.netflow.streams import Found, Streams
 
+_STALE_S: Final = 15 * 60.0  # as in the core: so long a stream is silent, before another one may have its place
 _LOOK_S: Final = 0.01  # so long a look is at most, and what is left waits: all else is to have its turn
 _SOON_S: Final = 0.01
 _IDLE_S: Final = 0.2
@@ -35,11 +37,11 @@ class LossTotal(NamedTuple):
 class _Ipfix:
     """What one worker hands out. Each datagram of a stream comes by the same worker, so templates are known to it."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.streams = Streams()
+    def __init__(self, worker: Worker, most: int) -> None:
+        self.streams = Streams(most, _STALE_S)
         self._worker = worker
         self._cache = TemplateCache()
-        self._lost = 0  # as the last record said it
+        self._interruption = 0  # as the last record said it
 
     def take(self, until: float) -> bool:
         """Follows what is there, until then at most (time.monotonic()). Whether there was anything."""
@@ -50,8 +52,8 @@ class _Ipfix:
         return first is not None
 
     def _follow(self, record: Record) -> None:
-        if record.lost != self._lost:
-            self._lost = record.lost
+        if record.interruption != self._interruption:
+            self._interruption = record.interruption
             self.streams.interrupt()
         found = datagram(ETHERNET, record.frame)
         if isinstance(found, Skipped):
@@ -60,7 +62,7 @@ class _Ipfix:
         message = decode(IPFIX, found.payload, Sender(found.source, session), self._cache)
         if found.cut:
             message.step = None  # of a first fragment, nobody knows how many records the others hold
-        self.streams.take(address_text(found.source), found.source_port, message)
+        self.streams.take(address_text(found.source), found.source_port, message, time.monotonic())
 
 
 class LossProof:
@@ -69,7 +71,7 @@ class LossProof:
     def __init__(self, core: Core, workers: Sequence[Worker]) -> None:
         self.is_on = False
         self._core = core
-        self._ipfix = [_Ipfix(worker) for worker in workers]
+        self._ipfix = [_Ipfix(worker, core.limits.streams) for worker in workers]
         self._next_look = 0.0
 
     def deadline(self) -> float | None:
@@ -89,7 +91,7 @@ class LossProof:
         return {
             "is_on": self.is_on,
             "streams": [*map(_of_core, (one for one in streams if one.family)), *map(_of_ipfix, self._followed_here())],
-            "gone": _sum(one.findings for one in streams if not one.family)._asdict(),
+            "gone": self._gone(streams)._asdict(),
             "not_followed": {
                 "numberless": work.numberless,
                 "streams_without_room": work.unfollowed + sum(its.streams.not_told_apart for its in self._ipfix),
@@ -99,19 +101,28 @@ class LossProof:
         }
 
     def totals(self) -> list[LossTotal]:
-        """By protocol, also of streams that gave up their places, which are NetFlow's or sFlow's: "other"."""
-        found: dict[tuple[str, str], list[Findings]] = {}
-        for one in self._core.streams():
-            protocol = "other" if one.family == 0 else _protocol(one)
-            found.setdefault((protocol, one.counts if one.family else "any"), []).append(one.findings)
+        """By protocol; those of streams that gave up their places are "other", whatever their protocol."""
+        streams = self._core.streams()
+        found = {("other", "any"): [self._gone(streams)]}
+        for one in streams:
+            if one.family:
+                found.setdefault((_protocol(one), one.counts), []).append(one.findings)
         for _, counts, its in self._followed_here():
-            values = asdict(its)
-            found.setdefault((IPFIX, counts), []).append(Findings(*(values[name] for name in Findings._fields)))
+            found.setdefault((IPFIX, counts), []).append(_as_core(its))
         return [LossTotal(protocol, counts, _sum(all_of_it)) for (protocol, counts), all_of_it in found.items()]
+
+    def _gone(self, streams: Sequence[Stream]) -> Findings:
+        """Of all that gave up their places, here and in the core."""
+        here = (_as_core(its.streams.gone) for its in self._ipfix)
+        return _sum([*(one.findings for one in streams if not one.family), *here])
 
     def _followed_here(self) -> Iterator[Found]:
         for its in self._ipfix:
             yield from its.streams.findings()
+
+
+def _as_core(its: FindingsHere) -> Findings:
+    return Findings(*(getattr(its, name) for name in Findings._fields))
 
 
 def _protocol(one: Stream) -> str:
@@ -136,7 +147,6 @@ def _of_core(one: Stream) -> dict[str, Any]:
         "agent": address_text(one.agent) if one.agent else None,
         "counts": one.counts,
         **one.findings._asdict(),
-        "unproven": 0,
         "first": one.first / 1e9,
         "last": one.last / 1e9,
     }

@@ -183,6 +183,7 @@ class Findings(NamedTuple):
     doubled: int
     strays: int
     restarts: int
+    unproven: int
 
 
 class Stream(NamedTuple):
@@ -217,10 +218,11 @@ class TapCount(NamedTuple):
 class Record(NamedTuple):
     """A frame that the core handed out; rule and generation are those of the plan that it met (tap only, else NONE).
 
-    mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us. lost: of IPFIX,
-    how many found no room before it, modulo 2^32. The others are for taps only. fate: FORWARD, WAIT, or the place of
-    the drop cause in DROP_CAUSES. taps: a bit for each number of those who get it; templates: of those who get it
-    beside their sample; gaps: of both, of those who have lost some since the last record of this worker.
+    mtu: of a frame that was too big to leave, the bytes of IP that could have left; 0: it was for us. interruption: of
+    IPFIX, another number than before where some between the two were not handed out. The others are for taps only.
+    fate: FORWARD, WAIT, or the place of the drop cause in DROP_CAUSES. taps: a bit for each number of those who get it;
+    templates: of those who get it beside their sample; gaps: of both, of those who have lost some since the last record
+    of this worker.
     """
 
     time: int
@@ -229,7 +231,7 @@ class Record(NamedTuple):
     generation: int
     mtu: int
     frame: bytes
-    lost: int = 0
+    interruption: int = 0
     fate: int = 0
     taps: int = 0
     templates: int = 0
@@ -672,7 +674,7 @@ class Worker:
             head.generation,
             head.mtu,
             ffi.buffer(buffer, n)[:],
-            head.lost,
+            head.interruption,
             head.fate,
             head.taps,
             head.templates,

@@ -358,6 +358,7 @@ struct fw_findings {
 	uint64_t doubled;
 	uint64_t strays;		/* so late, or so far off, that they are neither */
 	uint64_t restarts;
+	uint64_t unproven;		/* datagrams before which some may have come that were not followed */
 };
 
 enum fw_counts { FW_COUNTS_DATAGRAMS, FW_COUNTS_FLOWS, FW_COUNTS_RECORDS };
@@ -388,7 +389,7 @@ struct fw_record {
 	uint32_t rule;			/* tap: the rule's number in the plan; else FW_NONE */
 	uint32_t generation;		/* tap: of that plan */
 	uint32_t mtu;			/* punt: it is longer than what it was to leave by takes, bytes of IP; 0: it is none of these */
-	uint32_t lost;			/* IPFIX: so many found no room before it, modulo 2^32 */
+	uint32_t interruption;		/* IPFIX: another number than before: some between the two were not handed out */
 	/* tap: */
 	uint32_t fate;			/* where its way ended: enum fw_fate */
 	uint32_t taps;			/* whose it is: a bit for each number */

@@ -61,14 +61,27 @@ begin(struct fw_sequence *s, const struct fw_place *p)
 	sequence_go_on(s, p);
 }
 
+/* What a short while of datagrams of its size counts. */
+static uint64_t
+window_of(const struct fw_place *p)
+{
+	return (uint64_t)SEQUENCE_WINDOW * (p->step > 0 ? p->step : 1);
+}
+
 /* So late that only the datagrams of a short while lie between. */
 static bool
 is_late(const struct fw_sequence *s, const struct fw_place *p)
 {
-	uint64_t window = (uint64_t)SEQUENCE_WINDOW * (p->step > 0 ? p->step : 1);
 	uint32_t behind = s->next - p->number;
 
-	return behind <= s->known && behind <= window;
+	return behind <= s->known && behind <= window_of(p);
+}
+
+/* From high numbers over their end to low ones: who begins anew at 0 does that, and a gap so long hardly ever. */
+static bool
+comes_round(const struct fw_sequence *s, const struct fw_place *p)
+{
+	return p->number < s->next && p->number - s->next > window_of(p);
 }
 
 static void
@@ -96,7 +109,7 @@ sequence_take_out_of_order(struct fw_sequence *s, const struct fw_place *p)
 	} else if ((uint64_t)p->uptime + REBOOT_MS < s->uptime) {
 		s->findings.restarts++;
 		begin(s, p);
-	} else if (ahead < HALF) {
+	} else if (ahead < HALF && !comes_round(s, p)) {
 		s->findings.lost += ahead;
 		insert_gap(s, s->n_gaps, s->next, ahead);
 		sequence_go_on(s, p);

@@ -15,7 +15,7 @@
 
 /* Later than so many datagrams of its size, nothing is told from a new beginning. */
 #define SEQUENCE_WINDOW 64U
-#define SEQUENCE_GAPS 16U
+#define SEQUENCE_GAPS 15U		/* so a stream takes 512 bytes */
 /* Far more than a window is long. */
 #define SEQUENCE_KNOWN_MAX (UINT32_C(1) << 30)
 
@@ -59,6 +59,14 @@ sequence_go_on(struct fw_sequence *s, const struct fw_place *p)
 
 /* Lost ones before it, or it is late, doubled, from a new beginning; or the first. */
 void sequence_take_out_of_order(struct fw_sequence *, const struct fw_place *);
+
+/* Some may have come that nobody has seen: what is missing before the next one was not lost for certain. */
+static inline void
+sequence_interrupt(struct fw_sequence *s)
+{
+	s->findings.unproven += s->has_begun;
+	s->has_begun = false;
+}
 
 /* The next datagram. */
 static inline void

@@ -7,6 +7,8 @@
 /* Datagrams in order by one way to count: then no other is tried any more. */
 #define SURE 32U
 
+_Static_assert(sizeof(struct stream) == 512, "what docs/config.md says that one takes");
+
 /* ---- finding a stream ---- */
 
 static inline uint64_t
@@ -62,6 +64,7 @@ add_findings(struct fw_findings *sum, const struct fw_findings *f)
 	sum->doubled += f->doubled;
 	sum->restarts += f->restarts;
 	sum->strays += f->strays;
+	sum->unproven += f->unproven;
 }
 
 /* Takes it out of the index: those behind it that would no longer be found move up. */
@@ -108,7 +111,7 @@ make_room(struct fw_streams *s, uint64_t now)
 static void
 put(uint64_t *word, uint64_t value)
 {
-	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
 /* NULL: there is no room. */
@@ -125,6 +128,7 @@ begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
 		its->version = 0;	/* it was never used */
 	/* Who reads it meanwhile sees that it is no longer the same; see read_stream(). */
 	__atomic_store_n(&its->version, its->version + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);	/* and before anything of the new one, the memset() too */
 	put(&its->key.src_hi, key->src_hi);
 	put(&its->key.src_lo, key->src_lo);
 	put(&its->key.agent_hi, key->agent_hi);
@@ -134,8 +138,9 @@ begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
 	put(&its->last, now);
 	its->way = 0;
 	its->is_sure = false;
+	its->epoch = s->epoch;
 	memset(its->ways, 0, sizeof its->ways);
-	put(&its->version, its->version + 1);
+	__atomic_store_n(&its->version, its->version + 1, __ATOMIC_RELEASE);
 	s->index[find(s, key)] = number + 1;
 	if (number == s->n)
 		__atomic_store_n(&s->n, s->n + 1, __ATOMIC_RELEASE);
@@ -175,14 +180,14 @@ hand_out(struct fw_streams *s, struct fw_work *work, const struct fw_queue *in, 
 		.bytes = frame->len,
 		.port = in->port,
 		.rule = FW_NONE,
-		.lost = s->ipfix_lost,
+		.interruption = s->ipfix_interruption,
 	};
 
 	if (ring_put(&s->ipfix, &head, frame->data)) {
 		work->ipfix++;
 	} else {
 		work->ipfix_lost++;
-		s->ipfix_lost++;
+		s->ipfix_interruption++;
 	}
 }
 
@@ -199,6 +204,14 @@ static inline bool
 is_followed(const struct fw_plan *plan, const struct fw_packet *p)
 {
 	return is_exporters(p) && plan_follows(plan, key_dport(&p->key));
+}
+
+static __attribute__((noinline)) void
+interrupt(struct stream *its, uint32_t epoch)
+{
+	its->epoch = epoch;
+	for (unsigned i = 0; i < STREAM_WAYS; i++)
+		sequence_interrupt(&its->ways[i]);
 }
 
 /* Not the stream of its exporter's last datagram. NULL: there is no room. */
@@ -234,6 +247,8 @@ follow(struct fw_streams *s, struct fw_work *work, const struct fw_queue *in, co
 		work->unfollowed++;
 		return;
 	}
+	if (unlikely(its->epoch != s->epoch))
+		interrupt(its, s->epoch);
 	its->last = now;
 	if (likely(its->is_sure && its->way == 0))
 		sequence_take(&its->ways[0], &h.place);
@@ -261,6 +276,26 @@ streams_follow(struct fw_streams *s, const struct fw_plan *plan, struct fw_work 
 	for (unsigned i = left; i < n; i++)
 		if (is_followed(plan, &packets[i]))
 			follow(s, work, in, &frames[i], &packets[i]);
+}
+
+/* ---- another plan ---- */
+
+void
+streams_take_up(struct fw_streams *s, const struct fw_plan *plan)
+{
+	const uint32_t *listen = plan_listen(plan), *follow = plan->n_follow != 0 ? plan_follow(plan) : NULL;
+	bool has_more = false;
+
+	for (unsigned i = 0; i < sizeof s->ports / sizeof s->ports[0]; i++) {
+		uint32_t ports = follow != NULL ? follow[i] & listen[i] : 0;
+
+		has_more |= (ports & ~s->ports[i]) != 0;
+		s->ports[i] = ports;
+	}
+	if (has_more) {
+		s->epoch++;
+		s->ipfix_interruption++;
+	}
 }
 
 /* ---- reading, from another thread ---- */
@@ -298,6 +333,7 @@ read_findings(const struct fw_findings *f, struct fw_findings *to)
 		.doubled = get(&f->doubled),
 		.restarts = get(&f->restarts),
 		.strays = get(&f->strays),
+		.unproven = get(&f->unproven),
 	};
 }
 

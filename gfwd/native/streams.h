@@ -26,6 +26,7 @@ struct stream {
 	uint64_t last;			/* ns since 1970 */
 	uint8_t way;			/* by which it counts, as far as is known */
 	bool is_sure;			/* then no other is tried any more */
+	uint32_t epoch;			/* of its last datagram: see streams_take_up() */
 	_Alignas(FW_CACHE_LINE / 2) struct fw_sequence ways[STREAM_WAYS];
 	uint64_t first;
 };
@@ -42,12 +43,20 @@ struct fw_streams {
 	struct fw_findings gone;	/* of those that gave up their places */
 	struct fw_clock clock;		/* of this burst */
 	struct fw_ring ipfix;
-	uint32_t ipfix_lost;		/* that found no room there, modulo 2^32 */
+	uint32_t ipfix_interruption;	/* goes up, modulo 2^32, where some are not handed out there */
+	uint32_t epoch;
+	uint32_t ports[65536 / 32];	/* ours, and followed: a bit for each */
 };
 
 /* False: no memory. */
 bool streams_init(struct fw_streams *, const struct fw_limits *);
 void streams_free(struct fw_streams *);
+
+/*
+ * Another plan. Where it follows ports that the one before did not, datagrams may have come there meanwhile that nobody has
+ * followed. A stream may change its port, so of all it is unknown what is missing before their next datagrams.
+ */
+void streams_take_up(struct fw_streams *, const struct fw_plan *);
 
 /*
  * Datagrams of ours, whatever becomes of them. The first `left` have been followed before: they stayed where they came in,

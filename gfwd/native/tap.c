@@ -62,6 +62,7 @@ static void
 deal_out(const struct burst *b, unsigned i, uint32_t wanted, struct fw_record *head)
 {
 	const struct fw_plan_tap *tap = plan_taps(b->plan);
+	uint32_t skipped = 0;
 
 	for (uint32_t k = 0; k < b->plan->n_taps; k++, tap++) {
 		uint32_t bit = 1U << tap->number;
@@ -72,10 +73,13 @@ deal_out(const struct burst *b, unsigned i, uint32_t wanted, struct fw_record *h
 		if (++b->tx->tap_turns[tap->number] >= tap->every) {
 			b->tx->tap_turns[tap->number] = 0;
 			head->taps |= bit;
-		} else if (brings_templates(b, i)) {
-			head->templates |= bit;
+		} else {
+			skipped |= bit;
 		}
 	}
+	/* Asked once, however many look: a datagram may be made of sets without anything in them. */
+	if (skipped != 0 && brings_templates(b, i))
+		head->templates |= skipped;
 }
 
 struct fw_record *

@@ -34,6 +34,7 @@ take_up_plan(struct fw_worker *w)
 	} while (plan != __atomic_load_n(w->published, __ATOMIC_SEQ_CST));
 	if (plan != NULL && plan->generation != w->generation) {
 		fw_transmit_take_up(&w->tx, plan);
+		streams_take_up(&w->streams, plan);
 		w->generation = plan->generation;
 		w->stats.work.plans++;
 	}

@@ -13,7 +13,7 @@ from typing import Final
 _NUMBERS: Final = 1 << 32
 _HALF: Final = _NUMBERS >> 1
 _WINDOW: Final = 64  # datagrams of its size: what is later than that is not told from a new beginning
-_GAPS: Final = 16
+_GAPS: Final = 15
 _KNOWN_MOST: Final = 1 << 30  # far more than a window is long
 _REBOOT_MS: Final = 5_000  # so far back uptime does not go when datagrams are only re-ordered
 
@@ -66,7 +66,7 @@ class Sequence:
         elif self._has_rebooted(uptime):
             its.restarts += 1
             self._begin(number, step, uptime)
-        elif (ahead := (number - self._next) % _NUMBERS) < _HALF:
+        elif (ahead := (number - self._next) % _NUMBERS) < _HALF and not self._comes_round(number, step):
             its.lost += ahead
             self._insert_gap(len(self._gaps), self._next, ahead)
             self._go_on(number, step, uptime)
@@ -105,7 +105,12 @@ class Sequence:
         """So late that only the datagrams of a short while lie between."""
         assert self._next is not None
         behind = (self._next - number) % _NUMBERS
-        return behind <= self._known and behind <= _WINDOW * max(1, step or 0)
+        return behind <= self._known and behind <= _window(step)
+
+    def _comes_round(self, number: int, step: int | None) -> bool:
+        """From high numbers over their end to low ones: who begins anew at 0 does that, a gap so long hardly ever."""
+        assert self._next is not None
+        return number < self._next and (number - self._next) % _NUMBERS > _window(step)
 
     def _take_stray(self, number: int, step: int | None, uptime: int | None) -> None:
         if number == self._candidate:
@@ -139,3 +144,8 @@ class Sequence:
             self._insert_gap(at, start, before)
             return True
         return False
+
+
+def _window(step: int | None) -> int:
+    """What a short while of datagrams of this size counts."""
+    return _WINDOW * max(1, step or 0)

@@ -7,6 +7,7 @@ where several do equally well. Loss makes no other way look better: a number tha
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
 from gfwd.netflow.loss import Findings, Sequence
@@ -76,47 +77,82 @@ class Found(NamedTuple):
     findings: Findings
 
 
-class Streams:
-    """without: datagrams that have no sequence number. not_told_apart: those of streams that found no room."""
+@dataclass(slots=True)
+class _Followed:
+    """number: it was the so many-th that was seen. last: when it was taken last. interruption: the last it knows of."""
 
-    def __init__(self, most: int = STREAMS_MOST) -> None:
+    number: int
+    ways: list[tuple[_Way, Sequence]]
+    last: float
+    interruption: int
+
+    def best(self) -> tuple[_Way, Sequence]:
+        """By which most stand in order; of equals, the first."""
+        return max(self.ways, key=lambda one: one[1].findings.in_order)
+
+
+class Streams:
+    """without: datagrams that have no sequence number. not_told_apart: those of streams that found no room. gone: what
+    was found out about streams that gave up their places.
+
+    A new one that finds no room takes the place of the one that has been silent for longest, where that is more than
+    stale_s; None: never.
+    """
+
+    def __init__(self, most: int = STREAMS_MOST, stale_s: float | None = None) -> None:
         self.without = 0
         self.not_told_apart = 0
+        self.gone = Findings()
         self._most = most
-        self._sequences: dict[Stream, list[tuple[_Way, Sequence]]] = {}
+        self._stale_s = stale_s
+        self._seen = 0
+        self._interruption = 0
+        self._streams: dict[Stream, _Followed] = {}  # the one that was taken last stands last
 
-    def take(self, exporter: str, source_port: int, message: Message) -> None:
+    def take(self, exporter: str, source_port: int, message: Message, now: float = 0.0) -> None:
+        """The next datagram. now: in s, of a clock that only goes on."""
         if message.sequence is None:
             self.without += 1
             return
         agent = message.details.get("agent")
         stream = Stream(exporter, source_port, message.protocol, message.version, message.source_id, agent)
-        sequences = self._sequences.get(stream)
-        if sequences is None:
-            if len(self._sequences) >= self._most:
+        its = self._streams.pop(stream, None)
+        if its is None:
+            if not self._make_room(now):
                 self.not_told_apart += 1
                 return
-            ways = _WAYS[message.protocol, message.version]
-            sequences = self._sequences[stream] = [(way, Sequence()) for way in ways]
-        for way, sequence in sequences:
+            self._seen += 1
+            ways = [(way, Sequence()) for way in _WAYS[message.protocol, message.version]]
+            its = _Followed(self._seen, ways, now, self._interruption)
+        self._streams[stream] = its
+        its.last = now
+        for way, sequence in its.ways:
+            if its.interruption != self._interruption:
+                sequence.interrupt()
             number, step = way.place(message)
             sequence.take(number, step, message.sys_uptime)
-        if len(sequences) > 1 and (best := _best(sequences))[1].findings.in_order >= _SURE:
-            self._sequences[stream] = [best]
+        its.interruption = self._interruption
+        if len(its.ways) > 1 and (best := its.best())[1].findings.in_order >= _SURE:
+            its.ways = [best]
 
     def interrupt(self) -> None:
         """Some were not seen here, for whichever reason: of none is it known what should come next."""
-        for sequences in self._sequences.values():
-            for _, sequence in sequences:
-                sequence.interrupt()
+        self._interruption += 1
 
     def findings(self) -> Iterator[Found]:
         """In the order in which they were first seen."""
-        for stream, sequences in self._sequences.items():
-            way, sequence = _best(sequences)
+        for stream, its in sorted(self._streams.items(), key=lambda one: one[1].number):
+            way, sequence = its.best()
             yield Found(stream, way.counts, sequence.findings)
 
-
-def _best(sequences: list[tuple[_Way, Sequence]]) -> tuple[_Way, Sequence]:
-    """By which most stand in order; of equals, the first."""
-    return max(sequences, key=lambda one: one[1].findings.in_order)
+    def _make_room(self, now: float) -> bool:
+        if len(self._streams) < self._most:
+            return True
+        stream, its = next(iter(self._streams.items()))
+        if self._stale_s is None or now - its.last <= self._stale_s:
+            return False
+        found = its.best()[1].findings
+        for field in fields(Findings):
+            setattr(self.gone, field.name, getattr(self.gone, field.name) + getattr(found, field.name))
+        del self._streams[stream]
+        return True

@@ -470,6 +470,26 @@ def test_debug_of_which_nobody_reads_the_lines(site, tmp_path):
         process.wait()
 
 
+def test_debug_whose_lines_nobody_takes_says_that_some_are_not_shown(site, tmp_path):
+    """gfwd run --debug | less, and no key is pressed: it forwards, and ends."""
+    ours, theirs = os.pipe()
+    said = site.stack.enter_context((tmp_path / "said").open("w+b"))
+    command = [*site.command(RULES, "--in", "xdp:in0", "--out", "xdp:out0", "--debug", "--listen", PORTS)]
+    process = site.us.start(list(map(str, command)), stdout=theirs, stderr=said)
+    try:
+        os.close(theirs)
+        wait_until(lambda: "forwarding from" in read(said) and NEIGHBOUR in read(said))
+        for n in range(600):  # more than a pipe holds
+            assert site.forwards(b"<34>%d " % n + bytes(100))
+        process.send_signal(signal.SIGTERM)
+        note = "gfwd run --debug: note: its lines were not read within 5 s of the end"
+        wait_until(lambda: note in read(said), lambda: read(said))
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
+
+
 def test_debug_of_a_gfwd_that_cannot_start(run, write):
     done = run("run", "--debug", "--rules", write("bad", "nonsense\n"), "--port", "xdp:none")
     assert (done.returncode, done.stdout) == (2, "")

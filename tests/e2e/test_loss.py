@@ -87,7 +87,13 @@ def test_a_table_for_people(site, run, tmp_path):
 
 
 def test_a_reload_says_on_which_ports(site, run, gfwd, tmp_path):
-    """From none to some; what was found out stays."""
+    """From none to some; what was found out stays. What came while none was followed is not taken for lost."""
+
+    def follow(*numbers: int) -> None:
+        """One stream, from first to last."""
+        for n in numbers:
+            site.sender.sendto(v9(sequence=n), ("10.0.0.1", 2055))
+
     control = tmp_path / "control"
     text = (
         f'control = "{control}"\nlisten = "2055"\n[ports]\nin = ["xdp:in0"]\nout = ["xdp:out0"]\n'
@@ -101,10 +107,16 @@ def test_a_reload_says_on_which_ports(site, run, gfwd, tmp_path):
     assert losses(run, *asked)["is_on"] is False
     path.write_text('loss = "2055"\n' + text)
     assert run("reload", *asked).returncode == 0
-    send(site, 2055, [v9(sequence=n) for n in (1, 2, 5)])
+    follow(1, 2, 5)
     wait_until(lambda: [one["lost"] for one in losses(run, *asked)["streams"]] == [2])
     path.write_text(text)
     assert run("reload", *asked).returncode == 0
-    send(site, 2055, [v9(sequence=n) for n in (9, 20)])
+    follow(9, 20)
+    site.collector.wait_for(5)
     found = losses(run, *asked)
     assert found["is_on"] is False and [one["lost"] for one in found["streams"]] == [2]
+    path.write_text('loss = "2055"\n' + text)
+    assert run("reload", *asked).returncode == 0
+    follow(21, 23)
+    wait_until(lambda: [one["datagrams"] for one in losses(run, *asked)["streams"]] == [5])
+    assert [(one["lost"], one["unproven"]) for one in losses(run, *asked)["streams"]] == [(2 + 1, 1)]

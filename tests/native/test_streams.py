@@ -85,7 +85,7 @@ def twin_of(streams: Streams) -> dict[tuple[object, ...], tuple[object, ...]]:
     found: dict[tuple[object, ...], tuple[object, ...]] = {}
     for stream, counts, its in streams.findings():
         key = stream.exporter, stream.source_port, stream.version, stream.source_id or 0, stream.agent
-        findings = {name: getattr(its, name) for name in its.__slots__ if name != "unproven"}
+        findings = {name: getattr(its, name) for name in its.__slots__}
         found[key] = counts, findings
     return found
 
@@ -170,6 +170,27 @@ def test_only_ports_that_ask_are_followed():
         its.core.publish(plan_from(RULES))
         drive(its, frames)
         assert one_stream(its).findings.datagrams == 1
+
+
+NOT_FOLLOWED = [{}, {"follow": ((6343, 6343),)}, {"follow": ASKED, "listen": ((6343, 6343),)}]
+
+
+@pytest.mark.parametrize("meanwhile", NOT_FOLLOWED, ids=["none", "others", "not ours"])
+def test_what_came_while_nobody_followed_it_is_not_taken_for_lost(meanwhile):
+    def frames(*numbers: int) -> list[bytes]:
+        return [datagram(4, 0x0A000001, OWN[4], (9, 2055), v9(sequence=n)) for n in numbers]
+
+    with rig() as its:
+        drive(its, frames(1, 2, 4))
+        its.core.publish(plan_from(RULES, follow=ASKED))  # the same ports: nothing has been missed
+        drive(its, frames(6))
+        its.core.publish(plan_from(RULES, **meanwhile))
+        drive(its, frames(*range(7, 50)))
+        its.core.publish(plan_from(RULES, follow=ASKED))
+        drive(its, frames(50, 51, 53))
+        found = one_stream(its).findings
+        assert (found.datagrams, found.in_order, found.lost, found.unproven) == (4 + 3, 1 + 1, 2 + 1, 1)
+        assert (found.restarts, found.strays, found.doubled) == (0, 0, 0)
 
 
 def test_what_no_rule_wants_and_what_is_denied_has_come_all_the_same():
@@ -318,12 +339,12 @@ def test_ipfix_is_handed_out_and_what_finds_no_room_is_counted():
         work = its.core.work()
         assert (work.ipfix, work.ipfix_lost) == (16, 14)
         records = list(iter(its.worker.take_ipfix, None))
-        assert [(record.frame, record.time, record.lost) for record in records] == [
-            (frame, 1_000 + n, 0) for n, frame in enumerate(frames[:16])
+        assert [(record.frame, record.time, record.interruption) for record in records] == [
+            (frame, 1_000 + n, records[0].interruption) for n, frame in enumerate(frames[:16])
         ]
         drive(its, frames[30:31])
         (record,) = iter(its.worker.take_ipfix, None)
-        assert record.lost == 14 and record.frame == frames[30]
+        assert record.interruption != records[0].interruption and record.frame == frames[30]
 
 
 def test_a_plan_with_half_a_table_of_ports_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,34 @@ def test_across_a_gap_of_the_ring_nothing_is_known():
         assert found["not_followed"]["ipfix_without_room"] == 100 - LIMITS.ring_slots
         assert (one["unproven"], one["lost"]) == (1, 2 + 3)
         assert one["counted"] == 6 + 2 * LIMITS.ring_slots + 3
+
+
+def test_across_a_time_in_which_nobody_followed_nothing_is_known():
+    known = datagram(4, SOURCE, OWN, (9, 4739), ipfix(a_set(2, template(256, [(8, 4)])), sequence=0))
+    with rig() as its:
+        proof = LossProof(its.core, [its.worker])
+        proof.is_on = True
+        drive(its, proof, [known, records(0, 3), records(5, 2)])
+        its.core.publish(plan_from("* * 192.0.2.1 A\n"))
+        drive(its, proof, [records(7, 3)])
+        its.core.publish(plan_from("* * 192.0.2.1 A\n", follow=ALL_PORTS))
+        drive(its, proof, [records(10, 1), records(12, 1)])
+        (one,) = answer(its, proof)["streams"]
+        assert (one["counted"], one["lost"], one["unproven"]) == (3 + 2 + 2, 2 + 1, 1)
+
+
+def test_streams_of_ipfix_that_find_no_room_and_those_that_make_it(monkeypatch):
+    """As many as the limits say, and no more; anybody can make up more."""
+    monkeypatch.setattr("gfwd.daemon.loss._STALE_S", -1.0)
+    payload = ipfix(a_set(2, template(256, [(8, 4)])), sequence=0)
+    with rig(replace(LIMITS, streams=8)) as its:
+        proof = LossProof(its.core, [its.worker])
+        proof.is_on = True
+        drive(its, proof, [datagram(4, SOURCE + n, OWN, (9, 4739), payload) for n in range(20)])
+        found = answer(its, proof)
+        assert (len(found["streams"]), found["gone"]["datagrams"]) == (8, 12)
+        assert found["not_followed"]["streams_without_room"] == 0
+        assert sum(one.findings.datagrams for one in proof.totals()) == 20
 
 
 def test_who_does_not_ask_is_left_alone():

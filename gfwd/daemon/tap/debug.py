@@ -16,6 +16,7 @@ from typing import Final
 from gfwd.daemon.tap.want import Want
 
 _END_S: Final = 5.0  # to print what is left; whoever reads it may be slow
+_TOO_SLOW: Final = f"its lines were not read within {_END_S:.0f} s of the end; an unknown number is not shown"
 _DEAF: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -47,6 +48,8 @@ class Debug(AbstractContextManager["Debug"]):
             if time.monotonic() > end:
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)
+                with suppress(OSError):
+                    print(f"gfwd run --debug: note: {_TOO_SLOW}", file=sys.stderr, flush=True)
                 return
             time.sleep(0.01)
 

@@ -69,7 +69,7 @@ def standing(rules: tuple[RuleCount, ...] = (rule(1, 5),)) -> Standing:
         rules_most=10,
         exporters=4,
         unknown=3,
-        losses=[LossTotal("NetFlow", "flows", Findings(40, 38, 400, 10, 1, 1, 0, 0))],
+        losses=[LossTotal("NetFlow", "flows", Findings(40, 38, 400, 10, 1, 1, 0, 0, 0))],
         started=1_000.25,
         reloads=Tally(last_done=1_000.25, last_failed=2_000.5, is_last_done=False, done=2, failed=1),
         answers={200: 5, 404: 1},

@@ -42,6 +42,10 @@ def summary(its: Findings) -> dict[str, int]:
         ([(0, 1), (1, 1), (1, 1), (2, 1)], {"doubled": 1}),
         ([(WRAP - 1, 1), (0, 1), (1, 1)], {}),
         ([(WRAP - 2, 1), (1, 1)], {"lost": 2}),
+        ([(3 << 30, 30), (0, 30), (30, 30), (60, 30)], {"restarts": 1}),  # a quarter of all numbers is no gap
+        ([(3 << 30, 30), (5, 30), ((3 << 30) + 30, 30)], {"strays": 1}),
+        ([(WRAP - 30, 30), (64 * 30, 30)], {"lost": 64 * 30}),
+        ([(1 << 30, 30), (2 << 30, 30)], {"lost": (1 << 30) - 30}),  # in one direction, any number
         ([(0, 10), (40, 10), (20, 10), (50, 1)], {"lost": 20, "reordered": 1}),
         ([(5000, 1), (5001, 1), (0, 1), (1, 1), (2, 1)], {"restarts": 1}),
         ([(5000, 1), (5001, 1), (7, 1), (5002, 1)], {"strays": 1}),
@@ -150,6 +154,25 @@ def test_more_streams_than_there_is_room_for_are_counted():
         payload = v9(source=source)
         streams.take("192.0.2.1", 1, decode(NETFLOW, payload, SENDER, cache))
     assert (len([*streams.findings()]), streams.not_told_apart) == (3, 7)
+
+
+def test_who_is_silent_for_long_makes_room():
+    streams, cache = Streams(most=2, stale_s=10), TemplateCache()
+
+    def take(now: float, source: int, sequence: int) -> None:
+        streams.take("192.0.2.1", 1, decode(NETFLOW, v9(sequence=sequence, source=source), SENDER, cache), now)
+
+    def seen() -> list[int | None]:
+        return [one.source_id for one, _, _ in streams.findings()]
+
+    for now, source, sequence in ((0, 1, 0), (1, 2, 0), (2, 1, 5), (11, 3, 0)):
+        take(now, source, sequence)
+    assert (seen(), streams.not_told_apart) == ([1, 2], 1)  # the second one was silent for 10 s, and no longer
+    take(11.5, 3, 0)
+    assert (seen(), streams.not_told_apart) == ([1, 3], 1)
+    assert streams.gone.datagrams == 1
+    take(30, 2, 1)
+    assert seen() == [3, 2] and (streams.gone.datagrams, streams.gone.lost) == (3, 4)
 
 
 def test_what_nobody_has_seen_was_not_lost_for_certain():
