@@ -29,6 +29,12 @@ _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def can_be() -> bool:
+    """Whether this process' root is a mount, which can be made private; that of a chroot usually is none."""
+    mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()  # proc(5): the fifth field is the place
+    return any(mount.split()[4] == "/" for mount in mounts)
+
+
 def enter(binary: str) -> None:
     """Make this process' root such a one, with the binary in it. Raises OSError: it takes root's rights."""
     here = Path.cwd()
