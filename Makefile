@@ -97,7 +97,7 @@ clean: ## removes all that was made
 	find gfwd build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all core binary package manual deb completion demo test tools tested-binary proven sanitized lint bench bench-xdp \
 	lock clean help
