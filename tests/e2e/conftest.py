@@ -29,11 +29,16 @@ def gfwd(request) -> list[str]:
     command = request.config.getoption("--gfwd", None)
     started = shlex.split(command) if command else [str(Path(sys.executable).with_name("gfwd"))]
     if request.config.getoption("--bare-root", False):
-        live.require()
-        if not bare_root.can_be():
-            pytest.skip("needs a root that is a mount, so that no mount of ours gets out: that of a chroot is none")
+        require_bare_root()
         return [sys.executable, bare_root.__file__, *started]
     return started
+
+
+def require_bare_root() -> None:
+    """Skip where there cannot be one."""
+    live.require()
+    if not bare_root.can_be():
+        pytest.skip("needs a root that is a mount, so that no mount of ours gets out: that of a chroot is none")
 
 
 @pytest.fixture(scope="session")

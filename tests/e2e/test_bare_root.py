@@ -12,8 +12,7 @@ import sys
 import pytest
 
 from tests.e2e import bare_root
-from tests.e2e.conftest import ROOT, SECONDS, runner
-from tests.e2e.live import require
+from tests.e2e.conftest import ROOT, SECONDS, require_bare_root, runner
 from tests.e2e.test_binary import BINARY, is_current
 from tests.e2e.test_replay import DEMO
 
@@ -29,12 +28,12 @@ print(*bare_root.pythons(), sep="\\n", end="")
 
 @pytest.fixture
 def bare():
-    require()
+    require_bare_root()
     return runner([sys.executable, bare_root.__file__, BINARY])
 
 
 def test_no_python_is_there():
-    require()
+    require_bare_root()
     command = [sys.executable, "-c", LOOK, str(BINARY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -42,7 +41,7 @@ def test_no_python_is_there():
 
 def test_it_would_be_seen():
     """Or the test above says nothing: the binary by the name of a Python is found."""
-    require()
+    require_bare_root()
     as_python = "bare_root.BINARY = bare_root.Path('/usr/bin/python3')\nbare_root.enter("
     command = [sys.executable, "-c", LOOK.replace("bare_root.enter(", as_python), str(BINARY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
