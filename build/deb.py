@@ -73,7 +73,7 @@ def build(binary: Path, out: Path, maintainer: str = MAINTAINER) -> Path:
         "Maintainer": maintainer,
         "Section": "net",
         "Priority": "optional",
-        "Depends": ", ".join((*asked.packages, "systemd | systemd-standalone-sysusers | systemd-sysusers")),
+        "Depends": f"{asked.libc}, systemd | systemd-standalone-sysusers | systemd-sysusers",
         "Recommends": "systemd",
         "Suggests": "logrotate",
         "Description": DESCRIPTION,

@@ -1,4 +1,4 @@
-"""What an executable asks of a Debian, read from its ELF: which machine, which glibc at least, and what else."""
+"""What an executable asks of a Debian, read from its ELF: which machine, and which glibc at least."""
 
 import re
 from collections.abc import Iterator
@@ -14,16 +14,14 @@ import native
 
 ARCHITECTURES = {"EM_X86_64": "amd64", "EM_AARCH64": "arm64"}  # Debian's names
 OF_GLIBC = re.compile(r"(libc|libm|libdl|libpthread|librt|libutil|libresolv|libanl|ld-linux[\w-]*)\.so\.\d+")
-# What Nuitka takes for a part of every system, and its package. All others must be in the executable.
-OF_OTHERS = {"libz.so.1": "zlib1g"}
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """architecture: Debian's name. packages: as in Depends."""
+    """architecture: Debian's name. libc: as in Depends."""
 
     architecture: str
-    packages: tuple[str, ...]
+    libc: str
 
 
 def needs_of(binary: Path) -> Needs:
@@ -33,8 +31,7 @@ def needs_of(binary: Path) -> Needs:
     """
     inside = binary.with_name(f"{binary.name}.dist")
     files = [binary, *sorted(one for one in inside.rglob("*") if one.is_file() and _is_elf(one))]
-    here = {one.name for one in files[1:]} | OF_OTHERS.keys()
-    libraries: set[str] = set()
+    here = {one.name for one in files[1:]}
     versions: set[tuple[int, ...]] = set()
     architecture = ""
     for file in files:
@@ -46,13 +43,11 @@ def needs_of(binary: Path) -> Needs:
                 versions.update(_glibc_versions(elf))
         except ELFError as error:
             raise native.BuildError(f"{file}: no executable for Linux: {error}") from error
-        libraries |= its
         if missing := ", ".join(sorted(its - here)):
-            raise native.BuildError(f"{file}: asks for {missing}; name the package that has it in build/needs.py")
+            raise native.BuildError(f"{file}: asks for {missing}, which is not in it: build/binary.py has to put it in")
     if not architecture or not versions:
         raise native.BuildError(f"{binary}: no executable for a Debian that is known here (amd64, arm64)")
-    others = sorted(package for library, package in OF_OTHERS.items() if library in libraries)
-    return Needs(architecture, (f"libc6 (>= {'.'.join(map(str, max(versions)))})", *others))
+    return Needs(architecture, f"libc6 (>= {'.'.join(map(str, max(versions)))})")
 
 
 def _is_elf(file: Path) -> bool:

@@ -33,6 +33,19 @@ put32(uint8_t *p, uint32_t v)
 	put16(p + 2, v);
 }
 
+/* An address: of IPv4 the last four bytes of lo, of IPv6 hi and lo. */
+static inline void
+put_address(uint8_t *p, uint64_t hi, uint64_t lo, unsigned family)
+{
+	if (family == 6) {
+		put32(p, (uint32_t)(hi >> 32));
+		put32(p + 4, (uint32_t)hi);
+		put32(p + 8, (uint32_t)(lo >> 32));
+		p += 12;
+	}
+	put32(p, (uint32_t)lo);
+}
+
 static inline uint64_t
 get64(const uint8_t *p)
 {

@@ -167,19 +167,6 @@ exporter_of(struct fw_matcher *m, const struct fw_key *key)
 	return m->n_exporters - 1;
 }
 
-static void
-write_address(uint8_t *to, const struct fw_key *key)
-{
-	bool is_v6 = key_family(key) == 6;
-	unsigned bytes = is_v6 ? 16 : 4;
-
-	for (unsigned i = 0; i < bytes; i++) {
-		unsigned from_end = bytes - 1 - i;
-
-		to[i] = (uint8_t)((from_end < 8 ? key->src_lo : key->src_hi) >> from_end % 8 * 8);
-	}
-}
-
 uint32_t
 match_read_exporters(const struct fw_matcher *m, struct fw_exporter *list, uint32_t n)
 {
@@ -191,7 +178,7 @@ match_read_exporters(const struct fw_matcher *m, struct fw_exporter *list, uint3
 			.packets = __atomic_load_n(&m->exporter_counts[i].packets, __ATOMIC_RELAXED),
 			.bytes = __atomic_load_n(&m->exporter_counts[i].bytes, __ATOMIC_RELAXED),
 		};
-		write_address(list[i].address, &m->exporters[i]);
+		put_address(list[i].address, m->exporters[i].src_hi, m->exporters[i].src_lo, list[i].family);
 	}
 	return there;
 }

@@ -310,18 +310,6 @@ get(const uint64_t *word)
 }
 
 static void
-write_address(uint8_t *to, uint64_t hi, uint64_t lo, unsigned family)
-{
-	unsigned bytes = family == 6 ? 16 : 4;
-
-	for (unsigned i = 0; i < bytes; i++) {
-		unsigned from_end = bytes - 1 - i;
-
-		to[i] = (uint8_t)((from_end < 8 ? lo : hi) >> from_end % 8 * 8);
-	}
-}
-
-static void
 read_findings(const struct fw_findings *f, struct fw_findings *to)
 {
 	*to = (struct fw_findings){
@@ -364,8 +352,8 @@ read_words(const struct stream *its, struct fw_stream *to)
 		.first = get(&its->first),
 		.last = get(&its->last),
 	};
-	write_address(to->address, get(&its->key.src_hi), get(&its->key.src_lo), to->family);
-	write_address(to->agent, get(&its->key.agent_hi), get(&its->key.agent_lo), to->agent_family);
+	put_address(to->address, get(&its->key.src_hi), get(&its->key.src_lo), to->family);
+	put_address(to->agent, get(&its->key.agent_hi), get(&its->key.agent_lo), to->agent_family);
 	read_findings(&its->ways[way].findings, &to->findings);
 }
 

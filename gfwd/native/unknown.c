@@ -140,18 +140,6 @@ get(const uint64_t *word)
 	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-static void
-write_address(uint8_t *to, const struct fw_key *key)
-{
-	unsigned bytes = key_family(key) == 6 ? 16 : 4;
-
-	for (unsigned i = 0; i < bytes; i++) {
-		unsigned from_end = bytes - 1 - i;
-
-		to[i] = (uint8_t)((from_end < 8 ? key->src_lo : key->src_hi) >> from_end % 8 * 8);
-	}
-}
-
 /* What the entry holds now, or, where it is being written meanwhile, anything. */
 static void
 read_words(const struct unknown_entry *e, struct fw_unknown *to)
@@ -169,7 +157,7 @@ read_words(const struct unknown_entry *e, struct fw_unknown *to)
 		.last = get(&e->last),
 		.length = (uint32_t)sent,
 	};
-	write_address(to->address, &key);
+	put_address(to->address, key.src_hi, key.src_lo, to->family);
 	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
 		words[i] = get(&e->payload[i]);
 	memcpy(to->payload, words, sizeof to->payload);
