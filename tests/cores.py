@@ -6,12 +6,14 @@ the wire; `plan_of` makes the plan of a world.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
-from gfwd.native.core import Core, Limits, NeighbourState, Record
+from gfwd.native.core import Core, Limits, NeighbourState, Record, RunEnd, Worker
 from gfwd.plan.blueprint import EVERY_ADDRESS, Blueprint, Hop, PlanPort, Route
 from gfwd.plan.compile import compile_plan
 from gfwd.plan.taps import Tap
@@ -37,6 +39,7 @@ from tests import frames
 from tests.options import each_target
 from tests.oracle import twin
 
+PATIENCE_S = 60  # only ever waited out where something hangs
 STATES = {"ready": NeighbourState.READY, "pending": NeighbourState.PENDING, "failed": NeighbourState.FAILED}
 
 
@@ -224,6 +227,31 @@ class Rig(AbstractContextManager["Rig"]):
     def tapped(self) -> list[Record]:
         """All datagrams that were tapped by now."""
         return list(iter(self.worker.take_tapped, None))
+
+
+# -- Workers in threads of their own ----------------------------------------------------------------------------------
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to bring about."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happens any more"
+        time.sleep(0.0001)
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[list[RunEnd]]:
+    """A worker in a thread of its own; the list gets why it came back."""
+    ends: list[RunEnd] = []
+    thread = threading.Thread(target=lambda: ends.append(worker.run()))
+    thread.start()
+    try:
+        yield ends
+    finally:
+        worker.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
 
 
 # -- Small plans, by hand ---------------------------------------------------------------------------------------------

@@ -15,10 +15,9 @@ from gfwd.native.core import Core, Limits, NeighbourState, RunEnd
 from gfwd.plan.blueprint import PlanPort
 from gfwd.rules import classic
 from gfwd.rules.model import Exporters, Options, Prefix, RuleSet
-from tests.cores import Rig, mac, plan_of_rules, with_options
+from tests.cores import Rig, mac, plan_of_rules, running, with_options
 from tests.flows import IPFIX, V9, flow_set, message
 from tests.frames import datagram
-from tests.native.test_core_api import running
 
 OWN, EXPORTER = 0x0A020201, 0x0A020203
 SEEDS = 0x3954_7011_5475_3176, 0x7011_3954_5101_8200  # small ones would put all in one place of the cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from gfwd.plan.taps import Tap
 from gfwd.rules import classic
 from gfwd.rules.model import Exporters, Group, Options, Prefix, RuleSet
 from tests import captures
-from tests.cores import Rig, balances, mac, plan_from, plan_of_rules
+from tests.cores import PATIENCE_S, Rig, balances, mac, plan_from, plan_of_rules, running, until
 from tests.frames import arp_request, checksum, datagram
 
 SANITIZED = "GFWD_CORE" in os.environ
@@ -41,7 +41,6 @@ OWN, EXPORTER = 0x0A020201, 0x0A020203
 TO_ONE = "default * 192.0.2.1"
 TO_TWO = "default * 192.0.2.1 192.0.2.2"
 PENDING, READY, FAILED = NeighbourState.PENDING, NeighbourState.READY, NeighbourState.FAILED
-PATIENCE_S = 60  # only ever waited out where something hangs
 
 
 def numbered(number: int, size: int = 0) -> bytes:
@@ -72,14 +71,6 @@ def dropped(drops: dict[str, int]) -> dict[str, int]:
     return {cause: n for cause, n in drops.items() if n}
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to bring about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happens any more"
-        time.sleep(0.0001)
-
-
 def go_round(its: Rig) -> None:
     """Twice: the card gets its slots back when the worker asks it for more."""
     its.worker.step()
@@ -103,20 +94,6 @@ def rig(
         if plan is not None:
             its.core.publish(plan)
         yield its
-
-
-@contextmanager
-def running(worker: Worker) -> Iterator[list[RunEnd]]:
-    """A worker in a thread of its own; the list gets why it came back."""
-    ends: list[RunEnd] = []
-    thread = threading.Thread(target=lambda: ends.append(worker.run()))
-    thread.start()
-    try:
-        yield ends
-    finally:
-        worker.stop()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
 
 
 # -- Setting up -------------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,7 +20,8 @@ from gfwd.netflow.decode import decode
 from gfwd.netflow.message import NETFLOW, SFLOW
 from gfwd.netflow.streams import Streams
 from gfwd.plan.blueprint import PlanPort
-from tests.cores import Rig, mac, plan_from
+from tests import captures
+from tests.cores import Rig, mac, plan_from, running
 from tests.frames import MORE_FRAGMENTS, datagram, ethernet, ipv4, udp
 from tests.netflow import a_set, ipfix, sflow, v5, v9
 
@@ -304,28 +306,24 @@ def test_whatever_comes_and_goes_every_datagram_is_somewhere(seed):
             assert len(addresses) == len(set(addresses)) <= LIMITS.streams
 
 
-def test_reading_while_streams_come_and_go():
+def test_reading_while_streams_come_and_go(tmp_path: Path):
     """What is read is a stream as it is or was: its source, and its number of datagrams, go with its source port."""
-    rounds = 30 if SANITIZED else 300
-    with rig() as its:
-
-        def write() -> None:
-            for at in range(rounds):
-                sources = range(64 * (at % 3), 64 * (at % 3) + 64)
-                frames = [datagram(4, 0x0B000000 + n, OWN[4], (1_000 + n, 2055), v9(sequence=at)) for n in sources]
-                drive(its, frames * 2, [(at + 1) * 16 * MINUTE] * 128)
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        looks = 0
-        while writer.is_alive() or looks == 0:
-            for one in its.core.streams():
-                if one.family:
-                    assert int.from_bytes(one.address) - 0x0B000000 == one.source_port - 1_000
-                    assert one.first % (16 * MINUTE) == 0 and one.first <= one.last
-            looks += 1
-        writer.join()
-        assert sum(one.findings.datagrams for one in its.core.streams()) == its.core.frames().received == rounds * 128
+    capture, count = tmp_path / "in.pcap", 4_000 if SANITIZED else 40_000
+    frames = [datagram(4, 0x0B000000 + n, OWN[4], (1_000 + n, 2055), v9(sequence=0)) for n in range(12)]
+    # A table of four, all of it stale after as many datagrams.
+    sent = [captures.Frame((1 + at // 4) * 16 * MINUTE, frames[at % 12], 0) for at in range(count)]
+    capture.write_bytes(captures.pcap_file(sent))
+    with Core(replace(LIMITS, streams=4)) as core:
+        came, leaves = core.port_pcap_in(core.region(1, SLOTS), capture), core.port_mem(core.region(2, SLOTS))
+        worker = core.worker([(came, 0)], [(leaves, 0)])
+        core.publish(plan_from(RULES, ports=(PlanPort(), PlanPort()), egress=(leaves,) * 3, follow=ASKED))
+        with running(worker) as ends:
+            while not ends:
+                for one in core.streams():
+                    if one.family:
+                        assert int.from_bytes(one.address) - 0x0B000000 == one.source_port - 1_000
+                        assert one.first % (16 * MINUTE) == 0 and one.first <= one.last
+        assert sum(one.findings.datagrams for one in core.streams()) == count
 
 
 # ---- IPFIX ----

@@ -176,16 +176,15 @@ def test_reading_while_the_worker_writes() -> None:
         for i in range(4_000)
     )
     with rig(region_of=(0, 0)) as its:
-        writer = threading.Thread(
-            target=its.worker.bench, args=(frames, 60, bench_cursor(), 100 if SANITIZED else 2_000)
-        )
+        rounds = 100 if SANITIZED else 2_000
+        writer = threading.Thread(target=its.worker.bench, args=(frames, 60, bench_cursor(), rounds))
         writer.start()
-        looks = 0
-        while writer.is_alive() or looks == 0:
-            for entry in its.core.unknown()[1:]:
-                one, other = struct.unpack_from("!II", entry.payload)
-                assert one == other == entry.source_port and entry.bytes == 60 * entry.packets
-                assert 0x0B000000 + one % 40 == int.from_bytes(entry.address) and entry.first <= entry.last
-            looks += 1
-        writer.join()
+        try:
+            while writer.is_alive():
+                for entry in its.core.unknown()[1:]:
+                    one, other = struct.unpack_from("!II", entry.payload)
+                    assert one == other == entry.source_port and entry.bytes == 60 * entry.packets
+                    assert 0x0B000000 + one % 40 == int.from_bytes(entry.address) and entry.first <= entry.last
+        finally:
+            writer.join()
         assert sum(entry.packets for entry in its.core.unknown()) == its.core.frames().received
