@@ -61,11 +61,10 @@ begin(struct fw_sequence *s, const struct fw_place *p)
 	sequence_go_on(s, p);
 }
 
-/* What a short while of datagrams of its size counts. */
 static uint64_t
-window_of(const struct fw_place *p)
+times_step(const struct fw_place *p, uint32_t datagrams)
 {
-	return (uint64_t)SEQUENCE_WINDOW * (p->step > 0 ? p->step : 1);
+	return (uint64_t)datagrams * (p->step > 0 ? p->step : 1);
 }
 
 /* So late that only the datagrams of a short while lie between. */
@@ -74,45 +73,87 @@ is_late(const struct fw_sequence *s, const struct fw_place *p)
 {
 	uint32_t behind = s->next - p->number;
 
-	return behind <= s->known && behind <= window_of(p);
+	return behind <= s->known && behind <= times_step(p, SEQUENCE_WINDOW);
 }
 
-/* From high numbers over their end to low ones: who begins anew at 0 does that, and a gap so long hardly ever. */
+/* Not from high numbers over their end to low ones: who begins anew at 0 does that, and a gap so long rarely. */
 static bool
-comes_round(const struct fw_sequence *s, const struct fw_place *p)
+is_ahead(const struct fw_sequence *s, const struct fw_place *p)
 {
-	return p->number < s->next && p->number - s->next > window_of(p);
+	uint32_t ahead = p->number - s->next;
+
+	return ahead < HALF && (p->number > s->next || ahead <= times_step(p, SEQUENCE_WINDOW));
+}
+
+static bool
+is_little_ahead(const struct fw_sequence *s, const struct fw_place *p)
+{
+	return is_ahead(s, p) && p->number - s->next <= times_step(p, SEQUENCE_DROPOUT);
+}
+
+static bool
+has_rebooted(const struct fw_sequence *s, const struct fw_place *p)
+{
+	return (uint64_t)p->uptime + REBOOT_MS < s->uptime;
+}
+
+static void
+go_on_ahead(struct fw_sequence *s, const struct fw_place *p)
+{
+	uint32_t ahead = p->number - s->next;
+
+	s->findings.lost += ahead;
+	insert_gap(s, s->n_gaps, s->next, ahead);
+	sequence_go_on(s, p);
+}
+
+/* ---- what one datagram alone says ---- */
+
+static bool
+goes_on_from_stray(const struct fw_sequence *s, const struct fw_place *p)
+{
+	return s->has_stray && p->number - (s->stray.number + s->stray.step) <= times_step(p, SEQUENCE_WINDOW);
+}
+
+static void
+believe_stray(struct fw_sequence *s)
+{
+	const struct fw_place stray = s->stray;
+
+	s->findings.strays--;
+	s->findings.counted -= stray.step;
+	if (is_ahead(s, &stray) && !has_rebooted(s, &stray)) {
+		go_on_ahead(s, &stray);
+	} else {
+		s->findings.restarts++;
+		begin(s, &stray);
+	}
 }
 
 static void
 take_stray(struct fw_sequence *s, const struct fw_place *p)
 {
-	if (s->has_candidate && p->number == s->candidate) {
-		s->findings.strays--;
-		s->findings.restarts++;
-		begin(s, p);
-		return;
+	if (goes_on_from_stray(s, p)) {
+		believe_stray(s);
+		s->findings.in_order += p->number == s->next;
+		go_on_ahead(s, p);
+	} else {
+		s->findings.strays++;
+		s->findings.counted += p->step;
+		s->stray = *p;
+		s->has_stray = true;
 	}
-	s->findings.strays++;
-	s->findings.counted += p->step;
-	s->candidate = p->number + p->step;
-	s->has_candidate = true;
 }
 
 void
 sequence_take_out_of_order(struct fw_sequence *s, const struct fw_place *p)
 {
-	uint32_t ahead = p->number - s->next;
-
 	if (!s->has_begun) {
 		begin(s, p);
-	} else if ((uint64_t)p->uptime + REBOOT_MS < s->uptime) {
-		s->findings.restarts++;
-		begin(s, p);
-	} else if (ahead < HALF && !comes_round(s, p)) {
-		s->findings.lost += ahead;
-		insert_gap(s, s->n_gaps, s->next, ahead);
-		sequence_go_on(s, p);
+	} else if (has_rebooted(s, p)) {
+		take_stray(s, p);
+	} else if (is_little_ahead(s, p)) {
+		go_on_ahead(s, p);
 	} else if (!is_late(s, p)) {
 		take_stray(s, p);
 	} else if (fills_gap(s, p)) {

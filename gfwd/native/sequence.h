@@ -2,9 +2,13 @@
  * What the sequence numbers of one exporter say: lost on the way here, re-ordered, doubled, or the exporter restarted.
  *
  * NetFlow v9 and sFlow count datagrams, v5 and v7 flows; a number says how many came before it, modulo 2^32 (RFC 3954
- * §5.1). What is late, but not by much, was missing, or else it is here for the second time. What jumps back further is
- * believed to be a new beginning when the next one follows on it, as RTP does it (RFC 3550 §A.1), or when the exporter's
- * uptime fell, too. gfwd/netflow/loss.py is the same machine, for captures, and the tests hold one against the other.
+ * §5.1). What is late, but not by much, was missing, or else it is here for the second time.
+ *
+ * A datagram that jumps far ahead or back, or whose exporter's uptime fell, is a stray, and believed when the next one goes
+ * on from there, as RTP does it (RFC 3550 §A.1): then all between is lost, or the exporter began anew. So one that is
+ * forged or broken, or two exporters behind one key, do not make billions of lost ones.
+ *
+ * gfwd/netflow/loss.py is the same machine, for captures, and the tests hold one against the other.
  */
 #ifndef GFWD_SEQUENCE_H
 #define GFWD_SEQUENCE_H
@@ -15,7 +19,9 @@
 
 /* Later than so many datagrams of its size, nothing is told from a new beginning. */
 #define SEQUENCE_WINDOW 64U
-#define SEQUENCE_GAPS 15U		/* so a stream takes 512 bytes */
+/* So many datagrams of its size, and no more, are believed to be lost on the word of one (MAX_DROPOUT of RFC 3550 §A.1). */
+#define SEQUENCE_DROPOUT 3000U
+#define SEQUENCE_GAPS 14U		/* so a stream takes 512 bytes */
 /* Far more than a window is long. */
 #define SEQUENCE_KNOWN_MAX (UINT32_C(1) << 30)
 
@@ -36,10 +42,10 @@ struct fw_sequence {
 	uint32_t next;			/* the number that should come */
 	uint32_t known;			/* so many before it, back to the beginning, have come or are missing */
 	uint32_t uptime;
-	uint32_t candidate;		/* what would follow on the last stray, where there was one */
 	uint32_t n_gaps;
+	struct fw_place stray;		/* the last, where nothing has gone on from somewhere else since */
+	bool has_stray;
 	bool has_begun;
-	bool has_candidate;
 	struct fw_findings findings;
 	struct sequence_gap gaps[SEQUENCE_GAPS];	/* oldest first */
 };
@@ -54,7 +60,7 @@ sequence_go_on(struct fw_sequence *s, const struct fw_place *p)
 	s->known = known < SEQUENCE_KNOWN_MAX ? known : SEQUENCE_KNOWN_MAX;
 	s->next = next;
 	s->uptime = p->uptime;
-	s->has_candidate = false;
+	s->has_stray = false;
 }
 
 /* Lost ones before it, or it is late, doubled, from a new beginning; or the first. */

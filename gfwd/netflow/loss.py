@@ -2,9 +2,13 @@
 
 NetFlow v9 and sFlow count datagrams, v5 and v7 flows, IPFIX data records; a sequence number says how many came before
 it, modulo 2^32 (RFC 3954 §5.1, RFC 7011 §3.1). What is late, but not by much, was missing, or else it is here for the
-second time. What jumps back further is believed to be a new beginning when the next one follows on it, as RTP does it
-(RFC 3550 §A.1), or when the exporter's uptime fell, too. gfwd/native/sequence.c is the same machine, for what a gfwd
-that runs receives.
+second time.
+
+A datagram that jumps far ahead or back, or whose exporter's uptime fell, is a stray, and believed when the next one
+goes on from there, as RTP does it (RFC 3550 §A.1): then all between is lost, or the exporter began anew. So one that is
+forged or broken, or two exporters behind one key, do not make billions of lost ones.
+
+gfwd/native/sequence.c is the same machine, for what a gfwd that runs receives.
 """
 
 from dataclasses import dataclass
@@ -13,7 +17,10 @@ from typing import Final
 _NUMBERS: Final = 1 << 32
 _HALF: Final = _NUMBERS >> 1
 _WINDOW: Final = 64  # datagrams of its size: what is later than that is not told from a new beginning
-_GAPS: Final = 15
+_DROPOUT: Final = (
+    3_000  # so many, and no more, are believed to be lost on the word of one (MAX_DROPOUT of RFC 3550 §A.1)
+)
+_GAPS: Final = 14
 _KNOWN_MOST: Final = 1 << 30  # far more than a window is long
 _REBOOT_MS: Final = 5_000  # so far back uptime does not go when datagrams are only re-ordered
 
@@ -22,8 +29,9 @@ _REBOOT_MS: Final = 5_000  # so far back uptime does not go when datagrams are o
 class Findings:
     """datagrams: all that came; in_order: that had the number they should have. counted: what those say that they hold,
     doubled ones left out, in what the protocol counts; lost: so much is missing, in the same. reordered, doubled,
-    strays: datagrams; a stray is so late, or so far off, that it is neither. unproven: datagrams before which something
-    may be missing or not, since what came before them has unknown templates, or is broken, or was not seen here.
+    strays: datagrams; a stray is so late, or so far off, that it is neither, and none has gone on from it. unproven:
+    datagrams before which something may be missing or not, since what came before them has unknown templates, or is
+    broken, or was not seen here.
     """
 
     datagrams: int = 0
@@ -40,7 +48,7 @@ class Findings:
 class Sequence:
     """One exporter, source port and domain."""
 
-    __slots__ = ("_candidate", "_gaps", "_has_begun", "_known", "_next", "_uptime", "findings")
+    __slots__ = ("_gaps", "_has_begun", "_known", "_next", "_stray", "_uptime", "findings")
 
     def __init__(self) -> None:
         self.findings = Findings()
@@ -49,7 +57,8 @@ class Sequence:
         self._known = 0  # so many before it, back to the beginning, have come or are missing
         self._uptime: int | None = None
         self._gaps: list[tuple[int, int]] = []  # number, and how many are missing from there; oldest first
-        self._candidate: int | None = None  # what would follow on a stray
+        # The last stray, where nothing has gone on from somewhere else since: its number, step, and uptime.
+        self._stray: tuple[int, int, int | None] | None = None
 
     def take(self, number: int, step: int | None, uptime: int | None) -> None:
         """The next datagram: its sequence number; by how much it moves that on (None: nobody knows); and the exporter's
@@ -64,12 +73,9 @@ class Sequence:
             its.in_order += 1
             self._go_on(number, step, uptime)
         elif self._has_rebooted(uptime):
-            its.restarts += 1
-            self._begin(number, step, uptime)
-        elif (ahead := (number - self._next) % _NUMBERS) < _HALF and not self._comes_round(number, step):
-            its.lost += ahead
-            self._insert_gap(len(self._gaps), self._next, ahead)
-            self._go_on(number, step, uptime)
+            self._take_stray(number, step, uptime)
+        elif self._is_little_ahead(number, step):
+            self._go_on_ahead(number, step, uptime)
         elif not self._is_late(number, step):
             self._take_stray(number, step, uptime)
         elif self._fills_gap(number, step):
@@ -96,7 +102,14 @@ class Sequence:
         self._known = min(self._known + (after - self._next) % _NUMBERS, _KNOWN_MOST)
         self._next = None if step is None else after
         self._uptime = uptime
-        self._candidate = None
+        self._stray = None
+
+    def _go_on_ahead(self, number: int, step: int | None, uptime: int | None) -> None:
+        assert self._next is not None
+        ahead = (number - self._next) % _NUMBERS
+        self.findings.lost += ahead
+        self._insert_gap(len(self._gaps), self._next, ahead)
+        self._go_on(number, step, uptime)
 
     def _has_rebooted(self, uptime: int | None) -> bool:
         return uptime is not None and self._uptime is not None and uptime + _REBOOT_MS < self._uptime
@@ -105,22 +118,40 @@ class Sequence:
         """So late that only the datagrams of a short while lie between."""
         assert self._next is not None
         behind = (self._next - number) % _NUMBERS
-        return behind <= self._known and behind <= _window(step)
+        return behind <= self._known and behind <= _times_step(step, _WINDOW)
 
-    def _comes_round(self, number: int, step: int | None) -> bool:
-        """From high numbers over their end to low ones: who begins anew at 0 does that, a gap so long hardly ever."""
+    def _is_ahead(self, number: int, step: int | None) -> bool:
+        """Not from high numbers over their end to low ones: who begins anew at 0 does that, a gap so long rarely."""
         assert self._next is not None
-        return number < self._next and (number - self._next) % _NUMBERS > _window(step)
+        ahead = (number - self._next) % _NUMBERS
+        return ahead < _HALF and (number > self._next or ahead <= _times_step(step, _WINDOW))
+
+    def _is_little_ahead(self, number: int, step: int | None) -> bool:
+        assert self._next is not None
+        return self._is_ahead(number, step) and (number - self._next) % _NUMBERS <= _times_step(step, _DROPOUT)
 
     def _take_stray(self, number: int, step: int | None, uptime: int | None) -> None:
-        if number == self._candidate:
-            self.findings.strays -= 1
+        if self._stray is not None and self._goes_on_from(self._stray, number, step):
+            self._believe(self._stray)
+            self.findings.in_order += number == self._next
+            self._go_on_ahead(number, step, uptime)
+        else:
+            self.findings.strays += 1
+            self.findings.counted += step or 0
+            self._stray = None if step is None else (number, step, uptime)
+
+    def _goes_on_from(self, stray: tuple[int, int, int | None], number: int, step: int | None) -> bool:
+        return (number - (stray[0] + stray[1])) % _NUMBERS <= _times_step(step, _WINDOW)
+
+    def _believe(self, stray: tuple[int, int, int | None]) -> None:
+        number, step, uptime = stray
+        self.findings.strays -= 1
+        self.findings.counted -= step
+        if self._is_ahead(number, step) and not self._has_rebooted(uptime):
+            self._go_on_ahead(number, step, uptime)
+        else:
             self.findings.restarts += 1
             self._begin(number, step, uptime)
-            return
-        self.findings.strays += 1
-        self.findings.counted += step or 0
-        self._candidate = None if step is None else (number + step) % _NUMBERS
 
     def _insert_gap(self, at: int, start: int, missing: int) -> None:
         """Of too many, the oldest is forgotten: what was missing there stays lost."""
@@ -146,6 +177,6 @@ class Sequence:
         return False
 
 
-def _window(step: int | None) -> int:
-    """What a short while of datagrams of this size counts."""
-    return _WINDOW * max(1, step or 0)
+def _times_step(step: int | None, datagrams: int) -> int:
+    """What so many datagrams of this size count."""
+    return datagrams * max(1, step or 0)

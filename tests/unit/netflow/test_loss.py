@@ -45,7 +45,16 @@ def summary(its: Findings) -> dict[str, int]:
         ([(3 << 30, 30), (0, 30), (30, 30), (60, 30)], {"restarts": 1}),  # a quarter of all numbers is no gap
         ([(3 << 30, 30), (5, 30), ((3 << 30) + 30, 30)], {"strays": 1}),
         ([(WRAP - 30, 30), (64 * 30, 30)], {"lost": 64 * 30}),
-        ([(1 << 30, 30), (2 << 30, 30)], {"lost": (1 << 30) - 30}),  # in one direction, any number
+        # A word of one is enough for 3,000 datagrams of its size, for more it takes two.
+        ([(0, 1), (3_001, 1)], {"lost": 3_000}),
+        ([(0, 1), (3_002, 1)], {"strays": 1}),
+        ([(0, 1), (3_002, 1), (3_003, 1)], {"lost": 3_001}),
+        ([(0, 1), (3_002, 1), (3_005, 1), (3_003, 1)], {"lost": 3_001 + 1, "reordered": 1}),
+        ([(0, 1), (3_002, 1), (3_003 + 64, 1)], {"lost": 3_001 + 64}),
+        ([(0, 1), (3_002, 1), (3_003 + 65, 1)], {"strays": 2}),
+        ([(1 << 30, 30), (2 << 30, 30), ((2 << 30) + 30, 30)], {"lost": (1 << 30) - 30}),
+        ([(0, 1), (1 << 30, 1), (1, 1), ((1 << 30) + 1, 1), (2, 1)], {"strays": 2}),  # two exporters behind one key
+        ([(5000, 1), (0, 1), (3, 1)], {"restarts": 1, "lost": 2}),
         ([(0, 10), (40, 10), (20, 10), (50, 1)], {"lost": 20, "reordered": 1}),
         ([(5000, 1), (5001, 1), (0, 1), (1, 1), (2, 1)], {"restarts": 1}),
         ([(5000, 1), (5001, 1), (7, 1), (5002, 1)], {"strays": 1}),
@@ -61,8 +70,20 @@ def test_worked_by_hand(datagrams, expected):
 
 def test_an_uptime_that_falls_is_a_restart():
     assert summary(took((900, 1), (0, 1), (1, 1), uptimes=(90_000, 10, 20))) == {"restarts": 1}
-    assert summary(took((9, 1), (900, 1), uptimes=(90_000, 10))) == {"restarts": 1}
+    assert summary(took((9, 1), (900, 1), (901, 1), uptimes=(90_000, 10, 20))) == {"restarts": 1}
+    assert summary(took((9, 1), (0, 1), (1, 1), uptimes=(90_000, 10, 20))) == {"restarts": 1}  # not late, not doubled
     assert summary(took((9, 1), (10, 1), uptimes=(WRAP - 1, 10))) == {}  # it wraps after 49.7 days
+
+
+@given(number=st.integers(0, WRAP - 1), step=st.integers(0, 60), uptime=st.integers(0, WRAP - 1))
+def test_one_datagram_alone_does_little(number, step, uptime):
+    """Forged or broken, it is a stray, or a gap of no more than 3,000 of its size: the exporter goes on as before."""
+    datagrams = [(1_000_000 + at, 1) for at in range(20)]
+    forged = [*datagrams[:10], (number, step), *datagrams[10:]]
+    uptimes = [90_000 + at for at in range(20)]
+    its = took(*forged, uptimes=(*uptimes[:10], uptime, *uptimes[10:]))
+    assert its.lost <= 3_000 * max(1, step) and its.in_order >= 8
+    assert its.datagrams == 21
 
 
 @given(
