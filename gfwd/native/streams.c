@@ -1,7 +1,7 @@
-#include <sched.h>
 #include <stdlib.h>
 
 #include "bytes.h"
+#include "seqlock.h"
 #include "streams.h"
 
 /* Datagrams in order by one way to count: then no other is tried any more. */
@@ -108,12 +108,6 @@ make_room(struct fw_streams *s, uint64_t now)
 	return number;
 }
 
-static void
-put(uint64_t *word, uint64_t value)
-{
-	__atomic_store_n(word, value, __ATOMIC_RELAXED);
-}
-
 /* NULL: there is no room. */
 static __attribute__((noinline)) struct stream *
 begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
@@ -126,21 +120,19 @@ begin(struct fw_streams *s, const struct stream_key *key, uint64_t now)
 	its = &s->streams[number];
 	if (number == s->n)
 		its->version = 0;	/* it was never used */
-	/* Who reads it meanwhile sees that it is no longer the same; see read_stream(). */
-	__atomic_store_n(&its->version, its->version + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);	/* and before anything of the new one, the memset() too */
-	put(&its->key.src_hi, key->src_hi);
-	put(&its->key.src_lo, key->src_lo);
-	put(&its->key.agent_hi, key->agent_hi);
-	put(&its->key.agent_lo, key->agent_lo);
-	put(&its->key.rest, key->rest);
-	put(&its->first, now);
-	put(&its->last, now);
+	seqlock_begin(&its->version);
+	seqlock_put(&its->key.src_hi, key->src_hi);
+	seqlock_put(&its->key.src_lo, key->src_lo);
+	seqlock_put(&its->key.agent_hi, key->agent_hi);
+	seqlock_put(&its->key.agent_lo, key->agent_lo);
+	seqlock_put(&its->key.rest, key->rest);
+	seqlock_put(&its->first, now);
+	seqlock_put(&its->last, now);
 	its->way = 0;
 	its->is_sure = false;
 	its->epoch = s->epoch;
 	memset(its->ways, 0, sizeof its->ways);
-	__atomic_store_n(&its->version, its->version + 1, __ATOMIC_RELEASE);
+	seqlock_end(&its->version);
 	s->index[find(s, key)] = number + 1;
 	if (number == s->n)
 		__atomic_store_n(&s->n, s->n + 1, __ATOMIC_RELEASE);
@@ -300,34 +292,25 @@ streams_take_up(struct fw_streams *s, const struct fw_plan *plan)
 
 /* ---- reading, from another thread ---- */
 
-/* A worker may be put to sleep by the kernel while it writes; a reader does not wait for that. */
-#define TRIES 100
-
-static uint64_t
-get(const uint64_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-
 static void
 read_findings(const struct fw_findings *f, struct fw_findings *to)
 {
 	*to = (struct fw_findings){
-		.datagrams = get(&f->datagrams),
-		.in_order = get(&f->in_order),
-		.counted = get(&f->counted),
-		.lost = get(&f->lost),
-		.reordered = get(&f->reordered),
-		.doubled = get(&f->doubled),
-		.restarts = get(&f->restarts),
-		.strays = get(&f->strays),
-		.unproven = get(&f->unproven),
+		.datagrams = seqlock_get(&f->datagrams),
+		.in_order = seqlock_get(&f->in_order),
+		.counted = seqlock_get(&f->counted),
+		.lost = seqlock_get(&f->lost),
+		.reordered = seqlock_get(&f->reordered),
+		.doubled = seqlock_get(&f->doubled),
+		.restarts = seqlock_get(&f->restarts),
+		.strays = seqlock_get(&f->strays),
+		.unproven = seqlock_get(&f->unproven),
 	};
 }
 
 /* What the stream is now, or, where it becomes another's meanwhile, anything. */
 static void
-read_words(const struct stream *its, struct fw_stream *to)
+copy_stream(const void *stream, void *copy)
 {
 	static const struct {
 		uint16_t version;
@@ -339,7 +322,9 @@ read_words(const struct stream *its, struct fw_stream *to)
 		[STREAM_SFLOW4] = { 5, 4, { FW_COUNTS_DATAGRAMS } },
 		[STREAM_SFLOW6] = { 5, 6, { FW_COUNTS_DATAGRAMS } },
 	};
-	uint64_t rest = get(&its->key.rest);
+	const struct stream *its = stream;
+	struct fw_stream *to = copy;
+	uint64_t rest = seqlock_get(&its->key.rest);
 	unsigned kind = (uint8_t)(rest >> 8), way = __atomic_load_n(&its->way, __ATOMIC_ACQUIRE);
 
 	*to = (struct fw_stream){
@@ -349,29 +334,12 @@ read_words(const struct stream *its, struct fw_stream *to)
 		.version = kinds[kind].version,
 		.domain = (uint32_t)(rest >> 32),
 		.counts = kinds[kind].counts[way],
-		.first = get(&its->first),
-		.last = get(&its->last),
+		.first = seqlock_get(&its->first),
+		.last = seqlock_get(&its->last),
 	};
-	put_address(to->address, get(&its->key.src_hi), get(&its->key.src_lo), to->family);
-	put_address(to->agent, get(&its->key.agent_hi), get(&its->key.agent_lo), to->agent_family);
+	put_address(to->address, seqlock_get(&its->key.src_hi), seqlock_get(&its->key.src_lo), to->family);
+	put_address(to->agent, seqlock_get(&its->key.agent_hi), seqlock_get(&its->key.agent_lo), to->agent_family);
 	read_findings(&its->ways[way].findings, &to->findings);
-}
-
-/* False: it became another's at every look. */
-static bool
-read_stream(const struct stream *its, struct fw_stream *to)
-{
-	for (unsigned i = 0; i < TRIES; i++) {
-		uint64_t version = get(&its->version);
-
-		if (version % 2 == 0) {
-			read_words(its, to);
-			if (__atomic_load_n(&its->version, __ATOMIC_RELAXED) == version)
-				return true;
-		}
-		sched_yield();
-	}
-	return false;
 }
 
 uint32_t
@@ -390,7 +358,7 @@ streams_read(const struct fw_streams *s, struct fw_stream *list, uint32_t n)
 	list[filled] = (struct fw_stream){ 0 };
 	read_findings(&s->gone, &list[filled++].findings);
 	for (uint32_t i = 0; i < there && filled < n; i++)
-		if (read_stream(&s->streams[i], &list[filled]))
+		if (seqlock_read(&s->streams[i].version, copy_stream, &s->streams[i], &list[filled]))
 			filled++;
 	return filled;
 }

@@ -21,7 +21,7 @@
 
 /* A datagram in order touches a pair of lines: who it is, and the beginning of the first way. */
 struct stream {
-	_Alignas(FW_CACHE_LINE) uint64_t version;	/* odd while it becomes another's */
+	_Alignas(FW_CACHE_LINE) uint64_t version;	/* seqlock.h: odd while it becomes another's; findings go on without */
 	struct stream_key key;
 	uint64_t last;			/* ns since 1970 */
 	uint8_t way;			/* by which it counts, as far as is known */

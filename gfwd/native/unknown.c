@@ -1,7 +1,7 @@
-#include <sched.h>
 #include <stdlib.h>
 
 #include "bytes.h"
+#include "seqlock.h"
 #include "unknown.h"
 
 enum { UDP_LENGTH = 4 };
@@ -58,12 +58,6 @@ choose(struct unknown_set *set, const struct unknown_entry *entries, uint64_t no
 
 /* ---- writing an entry ---- */
 
-static void
-put(uint64_t *word, uint64_t value)
-{
-	__atomic_store_n(word, value, __ATOMIC_RELEASE);
-}
-
 /* A counter that nothing else is read with. */
 static void
 add(uint64_t *counter, uint64_t n)
@@ -87,8 +81,8 @@ put_payload(struct unknown_entry *e, const uint8_t *udp, uint32_t there)
 
 	memcpy(words, udp + UDP_BYTES, kept < FW_UNKNOWN_PAYLOAD ? kept : FW_UNKNOWN_PAYLOAD);
 	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
-		put(&e->payload[i], words[i]);
-	put(&e->sent, (uint64_t)get16(udp) << 32 | length);
+		seqlock_put(&e->payload[i], words[i]);
+	seqlock_put(&e->sent, (uint64_t)get16(udp) << 32 | length);
 }
 
 void
@@ -109,57 +103,49 @@ unknown_count(struct fw_unknowns *u, const struct fw_frame *frame, const struct 
 		return;
 	}
 	e = &entries[way];
-	/* Only this thread writes it, so it may read it as any other memory. */
-	__atomic_store_n(&e->version, e->version + 1, __ATOMIC_RELAXED);
+	seqlock_begin(&e->version);
 	if (is_new) {
 		count_others(u, e->packets, e->bytes);
 		set->tags[way] = tag;
 		set->kept &= ~(1U << way);
-		put(&e->key.src_hi, key.src_hi);
-		put(&e->key.src_lo, key.src_lo);
-		put(&e->key.rest, key.rest);
-		put(&e->first, now);
+		seqlock_put(&e->key.src_hi, key.src_hi);
+		seqlock_put(&e->key.src_lo, key.src_lo);
+		seqlock_put(&e->key.rest, key.rest);
+		seqlock_put(&e->first, now);
 	} else {
 		set->kept |= 1U << way;
 	}
-	put(&e->packets, is_new ? 1 : e->packets + 1);
-	put(&e->bytes, is_new ? frame->len : e->bytes + frame->len);
-	put(&e->last, now);
+	seqlock_put(&e->packets, is_new ? 1 : e->packets + 1);
+	seqlock_put(&e->bytes, is_new ? frame->len : e->bytes + frame->len);
+	seqlock_put(&e->last, now);
 	put_payload(e, frame->data + p->udp, packet_udp_bytes(p, frame->data));
-	put(&e->version, e->version + 1);
+	seqlock_end(&e->version);
 }
 
 /* ---- reading, from another thread ---- */
 
-/* A worker may be put to sleep by the kernel while it writes; a reader does not wait for that. */
-#define TRIES 100
-
-static uint64_t
-get(const uint64_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-
 /* What the entry holds now, or, where it is being written meanwhile, anything. */
 static void
-read_words(const struct unknown_entry *e, struct fw_unknown *to)
+copy_entry(const void *entry, void *copy)
 {
-	const struct fw_key key = { get(&e->key.src_hi), get(&e->key.src_lo), get(&e->key.rest) };
-	uint64_t sent = get(&e->sent), words[UNKNOWN_PAYLOAD_WORDS];
+	const struct unknown_entry *e = entry;
+	struct fw_unknown *to = copy;
+	const struct fw_key key = { seqlock_get(&e->key.src_hi), seqlock_get(&e->key.src_lo), seqlock_get(&e->key.rest) };
+	uint64_t sent = seqlock_get(&e->sent), words[UNKNOWN_PAYLOAD_WORDS];
 
 	*to = (struct fw_unknown){
 		.family = key_family(&key),
 		.port = key_dport(&key),
 		.source_port = (uint16_t)(sent >> 32),
-		.packets = get(&e->packets),
-		.bytes = get(&e->bytes),
-		.first = get(&e->first),
-		.last = get(&e->last),
+		.packets = seqlock_get(&e->packets),
+		.bytes = seqlock_get(&e->bytes),
+		.first = seqlock_get(&e->first),
+		.last = seqlock_get(&e->last),
 		.length = (uint32_t)sent,
 	};
 	put_address(to->address, key.src_hi, key.src_lo, to->family);
 	for (unsigned i = 0; i < UNKNOWN_PAYLOAD_WORDS; i++)
-		words[i] = get(&e->payload[i]);
+		words[i] = seqlock_get(&e->payload[i]);
 	memcpy(to->payload, words, sizeof to->payload);
 }
 
@@ -167,19 +153,7 @@ read_words(const struct unknown_entry *e, struct fw_unknown *to)
 static bool
 read_entry(const struct unknown_entry *e, struct fw_unknown *to)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
-		uint64_t version = get(&e->version);
-
-		if (version == 0)
-			return false;
-		if (version % 2 == 0) {
-			read_words(e, to);
-			if (__atomic_load_n(&e->version, __ATOMIC_RELAXED) == version)
-				return true;
-		}
-		sched_yield();
-	}
-	return false;
+	return seqlock_get(&e->version) != 0 && seqlock_read(&e->version, copy_entry, e, to);
 }
 
 uint32_t

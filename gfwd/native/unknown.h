@@ -23,11 +23,7 @@
 #define UNKNOWN_STALE_NS (UINT64_C(15) * 60 * 1000000000)
 #define UNKNOWN_PAYLOAD_WORDS (FW_UNKNOWN_PAYLOAD / 8)
 
-/*
- * The worker writes and others read it, word by word. `version` is odd while it is written. Every word is stored with release
- * and loaded with acquire: a reader that has met a word of a later writing sees that writing's version too, on any CPU, and
- * takes nothing of what it read.
- */
+/* The worker writes it, others read it: see seqlock.h. */
 struct unknown_entry {
 	_Alignas(FW_CACHE_LINE) uint64_t version;	/* 0: never used */
 	struct fw_key key;		/* its generation and TTL are 0 */
