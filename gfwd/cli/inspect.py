@@ -142,10 +142,11 @@ def _show(arguments: argparse.Namespace, job: "Inspect", source: "Source", progr
     """Prints what comes from there, in the way that is asked for; returns the exit status."""
     from gfwd.daemon.inspect import Inspection
 
+    is_growing = arguments.live or arguments.capture == "-"  # whoever looks wants to see each line at once
     with progress, Inspection(job, source, progress.tick) as inspection:
         for line in _lines(arguments, inspection):
             progress.clear()
-            print(line, flush=arguments.live)
+            print(line, flush=is_growing)
     for note in inspection.notes():
         print(note, file=sys.stderr)
     problem = inspection.problem()

@@ -178,13 +178,14 @@ def summary(found: "Summed") -> Iterator[str]:
         yield "no datagram matched"
         return
     yield table_text(_SUMMARY_HEADS, [_summary_row(found, name, its) for name, its in those.items()], texts=(7,))
-    if found.summary.not_told_apart:
-        yield f"\nand {many(found.summary.not_told_apart, 'datagram')} from exporters that found no room in the table"
 
 
 def _summary_row(found: "Summed", name: str, its: "Exporter") -> tuple[object, ...]:
     rate = its.rate()
-    lost = [f"{n:,} {counts}" for counts, n in found.lost.get(name, {}).items() if n]
+    numbered = found.lost.get(name)
+    lost: Counter[str] = Counter()
+    for counts, n in (numbered or {}).items():
+        lost[counts.partition(" ")[0].removesuffix("s")] += n  # records so far are records
     return (
         name,
         ", ".join(protocol_text(*protocol) for protocol in its.protocols),
@@ -194,7 +195,8 @@ def _summary_row(found: "Summed", name: str, its: "Exporter") -> tuple[object, .
         found.templates[name],
         its.nameless_sets,
         ", ".join(f"1:{value:g}" for value in sorted(its.sampling)),
-        ", ".join(lost) or "0",
+        # Where nothing has a number, nobody knows.
+        "" if numbered is None else ", ".join(many(n, what) for what, n in lost.items() if n) or "0",
         "" if its.skew is None else _skew(*its.skew),
         its.flaws,
     )
@@ -202,14 +204,11 @@ def _summary_row(found: "Summed", name: str, its: "Exporter") -> tuple[object, .
 
 def _skew(least: int, most: int) -> str:
     """How far its clock is ahead of the capture's, or behind it (-); to the second, as the header has it."""
-    if least == most:
-        return f"{least:+,} s" if least else "0 s"
-    return f"{least:+,} … {most:+,} s"
+    first, last = (f"{one:+,}" if one else "0" for one in (least, most))
+    return f"{first} s" if least == most else f"{first} … {last} s"
 
 
 def loss(found: "Losses") -> Iterator[str]:
     yield loss_text.table(found.plain()) or "no datagram with a sequence number matched"
     if found.streams.without:
         yield f"\nand {many(found.streams.without, 'datagram')} without a sequence number"
-    if found.streams.not_told_apart:
-        yield f"\nand {many(found.streams.not_told_apart, 'datagram')} from exporters that found no room in the table"

@@ -56,7 +56,10 @@ def running(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _why_nothing(answer: Mapping[str, Any]) -> str:
     if answer["is_on"]:
-        return "no datagram with a sequence number has come"
+        return (
+            "no datagram with a sequence number has come to a port that loss names: of those, only what gfwd listens "
+            "on is followed"
+        )
     return 'no sequence numbers are followed: say on which ports, loss = "2055,4739,6343" in gfwd.toml, or --loss'
 
 

@@ -2,6 +2,7 @@
 nobody looks, or where it is soon over.
 """
 
+import os
 import time
 from typing import Final, Self, TextIO
 
@@ -9,7 +10,8 @@ from gfwd.metrics.words import many
 
 _FIRST_S: Final = 1.0  # what is over sooner needs none
 _EVERY_S: Final = 0.2
-_WIDTH: Final = 40
+_WIDTH: Final = 40  # of the bar, where the terminal has room for it
+_AROUND: Final = 9  # columns: what stands around it, and one that stays free, lest the line wraps
 
 
 class Progress:
@@ -21,6 +23,7 @@ class Progress:
         self._size, self._counts = size, counts
         is_shown = is_wanted and (size or counts is not None)
         self._stream = stream if is_shown and stream is not None and stream.isatty() else None
+        self._width = _WIDTH if self._stream is None else _room(self._stream)
         self._next = time.monotonic() + _FIRST_S
         self._is_shown = False
 
@@ -38,8 +41,8 @@ class Progress:
         self._next = now + _EVERY_S
         if self._size:
             share = min(done / self._size, 1)
-            bar = "#" * int(share * _WIDTH)
-            self._stream.write(f"\r[{bar:.<{_WIDTH}}] {share:4.0%}")
+            bar = "#" * int(share * self._width)
+            self._stream.write(f"\r[{bar:.<{self._width}}] {share:4.0%}")
         else:
             self._stream.write(f"\r{many(done, self._counts or '')} so far")
         self._stream.flush()
@@ -47,6 +50,15 @@ class Progress:
 
     def clear(self) -> None:
         if self._is_shown and self._stream is not None:
-            self._stream.write(f"\r{'':{_WIDTH + 8}}\r")
+            self._stream.write(f"\r{'':{self._width + _AROUND - 1}}\r")
             self._stream.flush()
             self._is_shown = False
+
+
+def _room(terminal: TextIO) -> int:
+    """For the bar, in columns."""
+    try:
+        columns = os.get_terminal_size(terminal.fileno()).columns
+    except OSError:
+        columns = 0
+    return max(1, min(_WIDTH, columns - _AROUND)) if columns else _WIDTH  # 0: it does not say

@@ -20,14 +20,15 @@ from gfwd.netflow.cache import Sender, TemplateCache
 from gfwd.netflow.decode import decode
 from gfwd.netflow.message import IPFIX, Message
 from gfwd.netflow.plain import plain
-from gfwd.netflow.streams import Streams
-from gfwd.netflow.summary import Summary
+from gfwd.netflow.streams import STREAMS_MOST, Streams
+from gfwd.netflow.summary import EXPORTERS_MOST, Summary
 from gfwd.rules.model import ALL_PORTS, LAST_PORT, Ports, Prefix
 
 if TYPE_CHECKING:
     from gfwd.daemon.tap.verdict import Live
 
 _NS: Final = 1_000_000_000
+_LINK_TYPES_SHOWN: Final = 4
 _EXPORTERS_KEPT: Final = 65_536  # of which it is known whether they are asked for
 
 
@@ -88,6 +89,7 @@ class Inspection:
         self._source = source
         self._tick = tick
         self._frames = 0
+        self._left_out: list[str] = []
         self._reassembly = Reassembly()
         self._is_behind_gap = False  # what is shown next
         self._cut = 0
@@ -200,12 +202,17 @@ class Inspection:
         broken = self._source.problem
         return None if broken is None else f"{self._source.name}: error: {broken}"
 
+    def leave_out(self, n: int, why: str) -> None:
+        """So many datagrams are not in what is made of them; the notes say so."""
+        if n:
+            self._left_out.append(f"{many(n, 'datagram')} {why}")
+
     def notes(self) -> list[str]:
         """What was not looked into, and what was forgotten: nothing is left out in silence."""
         lines = []
         skipped, fragments = self._reassembly.skipped, self._reassembly
         if skipped:
-            causes = ", ".join(f"{n:,} {cause}" for cause, n in skipped.most_common())
+            causes = ", ".join(f"{n:,} {self._why(cause)}" for cause, n in skipped.most_common())
             lines.append(f"{skipped.total():,} of {many(self._frames, 'frame')} not looked into: {causes}")
         if fragments.whole:
             parts = many(fragments.parts, "fragment")
@@ -225,7 +232,15 @@ class Inspection:
             lines.append(
                 f"{n} not written to {self._job.output}: a pcap file has one link type, that of its first frame"
             )
-        return [f"{self._source.name}: note: {line}" for line in (*self._source.notes(), *lines)]
+        return [f"{self._source.name}: note: {line}" for line in (*self._source.notes(), *lines, *self._left_out)]
+
+    def _why(self, skipped: Skipped) -> str:
+        """With the numbers of link types, by which people can look them up; a capture may have many of them."""
+        if skipped is not Skipped.LINK:
+            return skipped
+        numbers = sorted(self._reassembly.link_types)
+        more = ", …" if len(numbers) > _LINK_TYPES_SHOWN else ""
+        return f"{skipped} ({', '.join(map(str, numbers[:_LINK_TYPES_SHOWN]))}{more})"
 
     # ---- what is written ----
 
@@ -279,6 +294,8 @@ def summary(inspection: Inspection) -> Summed:
         _look_for_gap(seen, streams)
         found.take(seen.time, seen.exporter, len(seen.datagram.payload), seen.message)
         streams.take(seen.exporter, seen.datagram.source_port, seen.message)
+    _say_what_is_left_out(inspection, streams)
+    inspection.leave_out(found.not_told_apart, f"not in the table, which has room for {EXPORTERS_MOST:,} exporters")
     lost: dict[str, Counter[str]] = {}
     for one in streams.findings():
         lost.setdefault(one.stream.exporter, Counter())[one.counts] += one.findings.lost
@@ -302,7 +319,16 @@ def loss(inspection: Inspection) -> Losses:
     for seen in inspection.seen():
         _look_for_gap(seen, streams)
         streams.take(seen.exporter, seen.datagram.source_port, seen.message)
+    _say_what_is_left_out(inspection, streams)
     return Losses(streams)
+
+
+def _say_what_is_left_out(inspection: Inspection, streams: Streams) -> None:
+    inspection.leave_out(
+        streams.not_told_apart,
+        f"whose sequence numbers were not followed, since there is room for {STREAMS_MOST:,} source ports and domains: "
+        "look at fewer exporters (--exporter)",
+    )
 
 
 def _look_for_gap(seen: Seen, streams: Streams) -> None:

@@ -87,8 +87,8 @@ class Message:
     source_id: the source ID, the observation domain, the engine's type and ID (16 bits), or the sub-agent's ID.
     sequence: in whatever that protocol counts; step: by how much this datagram moves it on, or None where that cannot
     be told. sampling: one packet of so many, where the header says so. samples: of sFlow, which are read when asked
-    for. details: what only this protocol has, by name. flaw: what is wrong first; what can be read is there all the
-    same.
+    for; rates: their sampling, each value once, and quicker. details: what only this protocol has, by name. flaw: what
+    is wrong first; what can be read is there all the same.
     """
 
     protocol: str | None
@@ -103,5 +103,6 @@ class Message:
     sampling: int | None = None
     sets: list[FlowSet] = field(default_factory=list)
     samples: Callable[[], list[Sample]] | None = None
+    rates: Callable[[], set[int]] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     flaw: str | None = None

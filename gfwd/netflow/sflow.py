@@ -48,6 +48,10 @@ _HEADS: Final = {
     for kind, (name, fields) in _SAMPLES.items()
 }
 
+# Format → where the sampling rate stands, behind the sample's tag.
+_RATE_AT: Final = {1: 4 * _FLOW.index("rate"), 3: 4 * _EXPANDED.index("rate")}
+_RATE_BYTES: Final = 4
+
 _FLOW_RECORDS: Final = {
     **{1: "raw_header", 2: "ethernet", 3: "ipv4", 4: "ipv6", 1001: "switch", 1002: "router", 1003: "gateway"},
     **{1004: "user", 1005: "url", 1006: "mpls", 1007: "nat", 1008: "mpls_tunnel", 1009: "mpls_vc", 1010: "mpls_fec"},
@@ -82,6 +86,7 @@ def decode(payload: bytes) -> Message:
     )
     message.flaw = _flaw(payload, size, header.n_samples)
     message.samples = partial(_samples, payload, size, header.n_samples)
+    message.rates = partial(_rates, payload, size, header.n_samples)
     return message
 
 
@@ -105,6 +110,23 @@ def _samples(payload: bytes, at: int, n: int) -> list[Sample]:
         if length > len(payload) - at:
             break  # _flaw() has said so
         found.append(_sample(tag, payload[at : at + length]))
+        at += length
+    return found
+
+
+def _rates(payload: bytes, at: int, n: int) -> set[int]:
+    """What all flow samples together say: each interface of an agent may have its own."""
+    found: set[int] = set()
+    for _ in range(n):
+        if len(payload) - at < _TAG:
+            break
+        tag, length = int.from_bytes(payload[at : at + 4]), int.from_bytes(payload[at + 4 : at + _TAG])
+        at += _TAG
+        if length > len(payload) - at:
+            break  # _flaw() has said so
+        place = _RATE_AT.get(tag)
+        if place is not None and place + _RATE_BYTES <= length:
+            found.add(int.from_bytes(payload[at + place : at + place + _RATE_BYTES]))
         at += length
     return found
 

@@ -87,11 +87,11 @@ def _take_set(its: Exporter, flow_set: FlowSet) -> None:
 
 
 def _take_sampling(its: Exporter, message: Message) -> None:
-    """Of NetFlow v5's header, or of the first sample of sFlow: the others of an interface have the same."""
+    """Of NetFlow v5's header, or of sFlow's samples."""
     _add(its, message.sampling)
-    if message.samples is not None and not its.sampling:
-        for sample in message.samples():
-            _add(its, sample.sampling)
+    if message.rates is not None:
+        for rate in message.rates():
+            _add(its, rate)
 
 
 def sampling_of(record: Record) -> float | None:

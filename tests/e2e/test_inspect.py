@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import pty
 import shlex
+import signal
 import struct
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from gfwd.netflow.streams import STREAMS_MOST
 from tests import captures
 from tests.captures import Frame
+from tests.e2e.conftest import SECONDS
 from tests.frames import datagram
 from tests.netflow import a_set, template, v5, v9
 
@@ -140,6 +146,28 @@ def test_loss(run, tmp_path):
     }
 
 
+def test_a_summary_of_who_has_no_sequence_numbers_says_nothing_of_loss(run, tmp_path):
+    path = capture(tmp_path / "in.pcap", [b"<34>Oct 11 22:14:15 host app: hello"] * 2, port=514)
+    head, _, row = run("inspect", "--summary", path).stdout.splitlines()
+    assert row[head.index("lost") : head.index("lost") + 4].strip() == ""
+
+
+def test_a_summary_of_one_that_was_lost(run, tmp_path):
+    path = capture(tmp_path / "in.pcap", [v9(sequence=n) for n in (1, 3)])
+    *_, row = run("inspect", "--summary", path).stdout.splitlines()
+    assert " 1 datagram " in row
+    assert "-1 … 0 s" in row
+
+
+@pytest.mark.parametrize("options", [["--summary"], ["--summary", "--json"], ["--loss"], ["--loss", "--json"]])
+def test_more_streams_than_there_is_room_for_are_told_of(run, tmp_path, options):
+    """Each source ID is one: of the last three it is not known what they have lost, and that is said."""
+    path = capture(tmp_path / "in.pcap", [v9(source=n) for n in range(STREAMS_MOST + 3)])
+    done = run("inspect", *options, path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"{path}: note: 3 datagrams whose sequence numbers were not followed, since there is")
+
+
 # ---- what is asked for ----
 
 
@@ -199,6 +227,35 @@ def test_standard_input(run):
         assert run("inspect", "-", stdin=file).stdout == run("inspect", EXPORTERS).stdout
 
 
+def test_standard_input_that_goes_on(gfwd, tmp_path):
+    """tcpdump -U -w - | gfwd inspect -: lines as they come; and ^C, which tcpdump hears too, leaves the rest of it."""
+    data = capture(tmp_path / "in.pcap", [v9(sequence=n) for n in range(3)]).read_bytes()
+    half = 24 + 2 * (len(data) - 24) // 3
+    with subprocess.Popen(
+        [*gfwd, "inspect", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        patience = threading.Timer(SECONDS, process.kill)  # a line that does not come ends, too
+        patience.start()
+        process.stdin.write(data[:half])
+        process.stdin.flush()
+        assert [b"sequence %d," % n in process.stdout.readline() for n in range(2)] == [True, True]
+        process.send_signal(signal.SIGINT)
+        process.stdin.write(data[half:])
+        process.stdin.close()
+        assert b"sequence 2," in process.stdout.readline()
+        assert (process.wait(SECONDS), process.stderr.read()) == (0, b"")
+        patience.cancel()
+
+
+def test_standard_input_that_is_a_terminal(gfwd):
+    ours, its = pty.openpty()
+    with open(ours, "rb"), open(its, "rb") as terminal:
+        done = subprocess.run([*gfwd, "inspect", "-"], stdin=terminal, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"-: error: standard input is a terminal")
+
+
 def test_a_capture_that_breaks_off(run, tmp_path):
     """What is whole is there, then where it is not."""
     path = tmp_path / "cut.pcap"
@@ -214,6 +271,10 @@ def test_a_capture_that_breaks_off(run, tmp_path):
     [
         (b"", "neither pcap nor pcapng: fewer than 4 bytes (at byte 0)"),
         (b"some text", "neither pcap nor pcapng: starts with 73 6f 6d 65 (at byte 0)"),
+        (
+            gzip.compress(b"x"),
+            "neither pcap nor pcapng: starts with 1f 8b 08 00, compressed: gzip -dc FILE | gfwd inspect - (at byte 0)",
+        ),
     ],
 )
 def test_no_capture(run, write, data, said):
@@ -227,7 +288,7 @@ def test_another_link_type(run, tmp_path):
     path.write_bytes(captures.pcap_header(link_type=189) + captures.pcap_record(captures.sample_frames()[0]))
     done = run("inspect", path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"{path}: note: 1 of 1 frame not looked into: 1 of a link type that is not known\n"
+    assert done.stderr == f"{path}: note: 1 of 1 frame not looked into: 1 of a link type that is not known (189)\n"
 
 
 def test_files_that_cannot_be_used(run, tmp_path):

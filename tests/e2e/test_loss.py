@@ -75,6 +75,14 @@ def test_for_people_and_where_nobody_asks(site, run, tmp_path):
     assert "copies for 10.1.0.2:9995" in done.stdout
 
 
+def test_ports_that_gfwd_does_not_listen_on_are_no_proof_that_nothing_is_lost(site, run, tmp_path):
+    control = "--control", str(tmp_path / "control")
+    site.run(RULES, *LISTEN, *control, "--loss", "9999")
+    assert site.forwards(b"ready")
+    text = run("status", "--loss", *control).stdout
+    assert "has come to a port that loss names: of those, only what gfwd listens on is followed" in text
+
+
 def test_a_table_for_people(site, run, tmp_path):
     control = "--control", str(tmp_path / "control")
     site.run(RULES, *LISTEN, *control, "--loss", "all")

@@ -34,7 +34,7 @@ EVERYTHING = TwinConfig("all", "all", [TwinPort(bytes(6)), TwinPort(SOURCE_MAC, 
 
 # What the core says, by the kind of error.
 TEXTS = {
-    "not_a_capture": r"neither pcap nor pcapng: (fewer than 4 bytes|starts with( [0-9a-f]{2}){4})",
+    "not_a_capture": r"neither pcap nor pcapng: (fewer than 4 bytes|starts with( [0-9a-f]{2}){4}(, compressed: .*)?)",
     "version": r"(pcap version \d+\.\d+: only 2\.x|pcapng version \d+\.\d+: only 1\.x) is known",
     "truncated": r"the file ends inside a ([a-z]+ header|record|block|packet block|interface description)",
     "link_type": r"link type (101|113): only Ethernet \(1\) can be forwarded",

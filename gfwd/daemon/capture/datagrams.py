@@ -1,7 +1,8 @@
 """A frame of any common link type → the UDP datagram in it, or a fragment of one, or the reason why there is none.
 
-Link types: https://www.tcpdump.org/linktypes.html. IPv4: RFC 791; IPv6 and its extension headers: RFC 8200; UDP: RFC
-768. All lengths are checked against the frame; checksums are not, since captures are full of unfinished ones.
+Link types: https://www.tcpdump.org/linktypes.html. MPLS: RFC 3032. IPv4: RFC 791; IPv6 and its extension headers: RFC
+8200; UDP: RFC 768. All lengths are checked against the frame; checksums are not, since captures are full of unfinished
+ones.
 """
 
 from enum import StrEnum
@@ -14,6 +15,9 @@ _RAW_ELSEWHERE: Final = (12, 14)  # what raw IP is called in files of OpenBSD an
 
 _TAGS: Final = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 _IPV4_TYPE, _IPV6_TYPE = b"\x08\x00", b"\x86\xdd"
+_LABELS: Final = (b"\x88\x47", b"\x88\x48")  # MPLS (RFC 3032 §5, RFC 5332)
+_LABEL_BYTES: Final = 4
+_LAST_LABEL: Final = 0x01  # a bit of a label's third byte
 _UDP: Final = 17
 _FRAGMENT: Final = 44
 _AUTHENTICATION: Final = 51  # counts its length in other units
@@ -117,7 +121,20 @@ def _by_type(ether_type: bytes, frame: bytes, at: int) -> Datagram | Fragment | 
         return _ipv4(frame, at)
     if ether_type == _IPV6_TYPE:
         return _ipv6(frame, at)
+    if ether_type in _LABELS:
+        return _labelled(frame, at)
     return Skipped.NOT_UDP if len(frame) >= at else Skipped.SHORT
+
+
+def _labelled(frame: bytes, at: int) -> Datagram | Fragment | Skipped:
+    """Labels do not say what stands behind them: an IP packet says it itself."""
+    is_last = False
+    while not is_last:
+        if len(frame) < at + _LABEL_BYTES:
+            return Skipped.SHORT
+        is_last = bool(frame[at + 2] & _LAST_LABEL)
+        at += _LABEL_BYTES
+    return _packet(frame, at)
 
 
 def _packet(frame: bytes, at: int) -> Datagram | Fragment | Skipped:

@@ -22,6 +22,14 @@ _PCAP: Final = {  # the magic as it stands in the file → byte order, ns in a u
     b"\xa1\xb2\x3c\x4d": (">", 1),
     b"\x4d\x3c\xb2\xa1": ("<", 1),
 }
+_OTHERS: Final = {  # how files begin that people take for captures → what they are, and what to do
+    b"\x1f\x8b": "compressed: gzip -dc FILE | gfwd inspect -",
+    b"BZh": "compressed: bzip2 -dc FILE | gfwd inspect -",
+    b"\xfd7zX": "compressed: xz -dc FILE | gfwd inspect -",
+    b"\x28\xb5\x2f\xfd": "compressed: zstd -dc FILE | gfwd inspect -",
+    b"snoo": "a capture of snoop: tshark -r FILE -F pcap -w OUT.pcap makes one of pcap",
+    b"\x0c\xa5": "a file of nfdump's, which has flows that were received, and no datagrams",
+}
 _SECTION_TYPE: Final = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OBSOLETE, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _ORDERS: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}  # byte-order magic
@@ -82,7 +90,8 @@ class CaptureFile:
         elif magic == _SECTION_TYPE:
             yield from self._pcapng()
         else:
-            raise _Broken(f"neither pcap nor pcapng: starts with {magic.hex(' ')}")
+            known = (f", {what}" for start, what in _OTHERS.items() if magic.startswith(start))
+            raise _Broken(f"neither pcap nor pcapng: starts with {magic.hex(' ')}{next(known, '')}")
 
     def _take(self, n: int, what: str) -> bytes:
         data = self._file.read(n)

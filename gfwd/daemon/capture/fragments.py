@@ -105,12 +105,13 @@ class _Parts:
 
 class Reassembly:
     """Datagrams of a capture, out of its frames. skipped: frames that belong to none that was given out, by reason.
-    whole: datagrams put together, and parts: of how many fragments. crowded: datagrams given up early, since there was
-    no room for more.
+    link_types: those of them that are not known. whole: datagrams put together, and parts: of how many fragments.
+    crowded: datagrams given up early, since there was no room for more.
     """
 
     def __init__(self, datagrams: int = DATAGRAMS_MOST, most_bytes: int = BYTES_MOST) -> None:
         self.skipped: Counter[Skipped] = Counter()
+        self.link_types: set[int] = set()
         self.whole = 0
         self.parts = 0
         self.crowded = 0
@@ -185,6 +186,8 @@ class Reassembly:
         """is_whole: it was put together."""
         if isinstance(found, Skipped):
             self.skipped[found] += len(frames)
+            if found is Skipped.LINK:
+                self.link_types |= {one.link_type for one in frames}
             return
         if is_whole:
             self.whole += 1

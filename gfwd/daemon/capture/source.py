@@ -1,11 +1,13 @@
 """Where gfwd inspect has its frames from: a capture, or (tap/live.py) a gfwd that runs."""
 
 import os
+import signal
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import BinaryIO, Final, Protocol, Self
+from types import FrameType
+from typing import Any, BinaryIO, Final, Protocol, Self
 
 from gfwd.daemon.capture.file import CaptureFile, Frame
 from gfwd.errors import GfwdError
@@ -44,6 +46,9 @@ class Source(Protocol):
 class Capture:
     """A capture file, or standard input. Raises GfwdError where it cannot be opened. size: in bytes; None where nobody
     knows: a pipe has no size.
+
+    ^C at a terminal is for whoever writes into the pipe, too, and ends that: so the first one leaves what it still
+    has to say, and what is found to be said of all of it. The next one is as ever.
     """
 
     tick_frames = _TICK_FRAMES
@@ -54,12 +59,24 @@ class Capture:
         self._stack = ExitStack()
         self._capture = CaptureFile(self._open())
         self.size = _size_of(name)
+        self._before: Any = None  # who heard ^C
 
     def __enter__(self) -> Self:
+        if self.file is None:
+            self._before = signal.signal(signal.SIGINT, self._interrupted)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._restore()
         self._stack.close()
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     @property
     def offset(self) -> int:
@@ -81,6 +98,8 @@ class Capture:
         if self.name == STDIN:
             if sys.stdin is None:
                 raise GfwdError("-: error: standard input is closed; give the capture's name")
+            if sys.stdin.isatty():
+                raise GfwdError("-: error: standard input is a terminal; give the capture's name, or pipe one in")
             return sys.stdin.buffer
         try:
             # Not `with`: the stack closes it.

@@ -1,6 +1,12 @@
 """The bar of inspect: where somebody looks, and only while it takes long."""
 
+import fcntl
 import io
+import os
+import pty
+import re
+import struct
+import termios
 
 import pytest
 
@@ -57,3 +63,17 @@ def test_a_number_where_nobody_knows_how_much_there_is(impatient):
         bar.tick(1_234)
     assert terminal.getvalue().startswith("\r1 datagram so far\r1,234 datagrams so far\r")
     assert terminal.getvalue().endswith("\r")
+
+
+def test_a_narrow_terminal(impatient):
+    """Nothing that is written is as wide as the terminal: it would wrap, and stay."""
+    ours, its = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen, open(its, "w") as terminal:
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+        with Progress(1_000, terminal, is_wanted=True) as bar:
+            bar.tick(500)
+            bar.tick(1_000)
+        written = os.read(screen.fileno(), 4_096).decode()
+    lines = re.split("[\r\n]+", written)
+    assert f"[{'#' * 21}] 100%" in lines
+    assert max(map(len, lines)) == 29

@@ -101,6 +101,17 @@ def test_every_link_type(link_type, link, packet):
     check(datagram(link_type, bytes(link / packet) + b"trailer"), packet)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("packet", [OVER_4, OVER_6], ids=["IPv4", "IPv6"])
+def test_behind_mpls_labels(packet, n):
+    """As inside a provider's network; what is cut among the labels is no datagram, whatever they are."""
+    labels = b"".join(struct.pack(">I", (16 + at) << 12 | (at == n - 1) << 8 | 64) for at in range(n))
+    frame = bytes(12) + b"\x88\x47" + labels + bytes(packet)
+    check(datagram(datagrams.ETHERNET, frame), packet)
+    for end in range(14, 14 + len(labels)):
+        assert datagram(datagrams.ETHERNET, frame[:end]) is Skipped.SHORT
+
+
 @pytest.mark.parametrize("link_type", [12, 14, datagrams.RAW])
 @pytest.mark.parametrize("packet", [OVER_4, OVER_6], ids=["IPv4", "IPv6"])
 def test_raw_ip(link_type, packet):

@@ -371,6 +371,16 @@ def test_summary():
     assert (second.sampling, second.flaws, second.rate(), second.skew) == ({99}, 1, None, None)
 
 
+def test_each_interface_of_an_sflow_agent_may_have_a_sampling_of_its_own():
+    """The second comes later, in a sample of the other kind."""
+    expanded = tagged(3, struct.pack(">11I", 1, 0, 7, 4_000, 0, 0, 0, 7, 0, 8, 0))
+    cut = tagged(1, struct.pack(">II", 1, 1))
+    summary = Summary()
+    for payload in (sflow(flow_sample(rate=1_000)), sflow(cut, expanded, flow_sample(rate=1_000))):
+        summary.take(0, "192.0.2.1", len(payload), read(SFLOW, payload))
+    assert summary.exporters["192.0.2.1"].sampling == {1_000, 4_000}
+
+
 @pytest.mark.parametrize(
     ("fields", "values", "expected"),
     [
