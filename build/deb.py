@@ -51,6 +51,7 @@ Copyright: {holder}
 License: BSD-2-Clause
 {text}
 """
+HOLDS_OTHERS = "Comment: The executable holds works of others; gfwd.licences.txt beside this file has their licences.\n"
 
 # What the sample says of places, put right for this package: the unit lets gfwd write below /var/log/gfwd alone.
 SAMPLE = {
@@ -62,7 +63,11 @@ SAMPLE = {
 
 
 def build(binary: Path, out: Path, maintainer: str = MAINTAINER) -> Path:
-    """Returns the package's path. Raises BuildError where the binary is none, or asks for what Debian does not name."""
+    """Returns the package's path. Raises BuildError where the binary is none, or asks for what Debian does not name,
+    or the maintainer has no address.
+    """
+    if not re.fullmatch(r"[^<>\n]*[^<>\s] <[^<>@\s]+@[^<>@\s]+>", maintainer):
+        raise native.BuildError(f"--maintainer is {maintainer!r}: right would be 'Jo Doe <jo@example.net>'")
     asked = needs.needs_of(binary)
     time = packaged.epoch()
     version = debian_version(packaged.version())
@@ -92,6 +97,7 @@ def debian_version(version: str) -> str:
 
 
 def _entries(binary: Path, changelog: bytes) -> list[Entry]:
+    licences = list(packaged.licences(binary))
     return [
         Entry("/usr/sbin/gfwd", binary.read_bytes(), 0o755),
         Entry("/lib/systemd/system/gfwd.service", (LINUX / "gfwd.service").read_bytes()),
@@ -101,23 +107,24 @@ def _entries(binary: Path, changelog: bytes) -> list[Entry]:
         Entry(f"{DOC}/README.Debian", README.encode()),
         Entry(f"{DOC}/examples/gfwd.toml", packaged.sample(SAMPLE).encode()),
         Entry(f"{DOC}/examples/gfwd.schema.json", (PACKAGING / "gfwd.schema.json").read_bytes()),
-        Entry(f"{DOC}/copyright", _copyright()),
+        Entry(f"{DOC}/copyright", _copyright(bool(licences))),
         Entry(f"{DOC}/changelog.gz", packaged.packed((native.ROOT / "CHANGELOG.md").read_bytes())),
         Entry(f"{DOC}/changelog.Debian.gz", packaged.packed(changelog)),
         *(Entry(f"{DOC}/{name}", content) for name, content in packaged.documents()),
-        *(Entry(f"{DOC}/{name}", content) for name, content in packaged.licences(binary)),
+        *(Entry(f"{DOC}/{name}", content) for name, content in licences),
         *(Entry(place, content) for place, content in packaged.pages(SHARE)),
         *(Entry(place, content) for place, content in packaged.completion(SHARE, zsh="vendor-completions")),
     ]
 
 
-def _copyright() -> bytes:
+def _copyright(holds_others: bool) -> bytes:
     licence = (native.ROOT / "LICENSE").read_text("utf-8")
     holder = re.search(r"^Copyright \(c\) (.*)$", licence, re.MULTILINE)
     if holder is None:
         raise native.BuildError("LICENSE names nobody")
     terms = licence[holder.end() :].strip()
-    text = COPYRIGHT.format(holder=holder[1], text="\n".join(f" {line or '.'}" for line in terms.splitlines()))
+    head = COPYRIGHT.replace("\n\n", f"\n{HOLDS_OTHERS}\n", 1) if holds_others else COPYRIGHT
+    text = head.format(holder=holder[1], text="\n".join(f" {line or '.'}" for line in terms.splitlines()))
     return text.encode()
 
 

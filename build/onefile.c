@@ -48,6 +48,8 @@ const char *getBinaryPath(void); /* and where the binary is: aborts on Linux wit
 #define LOCK "/lock"
 #define STALE_S 60 /* a folder that is older and that nobody holds: its cleaner was killed too */
 
+extern char **environ; /* FreeBSD's headers leave that to us */
+
 static sigset_t mask_before;
 
 /* ---- what is packed: "KAY", then by zstd a row of files, and an empty name ---- */
@@ -299,6 +301,27 @@ static void settle_locale(void)
 		freelocale(wanted);
 }
 
+/* What Python is told by its own variables (PYTHONDEVMODE, PYTHONINSPECT) is for the host's Python. Nuitka's heeds
+   some of them, and ends by a fatal error, a traceback or SIGSEGV. */
+static void forget_python(void)
+{
+	static const char python[] = "PYTHON";
+
+	for (char **one = environ; one != NULL && *one != NULL;) {
+		const char *equals = strchr(*one, '=');
+		char name[64];
+
+		if (equals == NULL || strncmp(*one, python, strlen(python)) != 0 || equals - *one >= (int)sizeof name) {
+			one++;
+			continue;
+		}
+		memcpy(name, *one, (size_t)(equals - *one));
+		name[equals - *one] = '\0';
+		unsetenv(name);
+		one = environ; /* which has moved */
+	}
+}
+
 /* Returns only where that failed. SIGINT waits until gfwd/cli/__init__.py lets it in, which can answer it: Python that
    has not started yet answers with a traceback, or aborts. */
 static void become(const char *folder, char *argv[])
@@ -376,6 +399,7 @@ __attribute__((constructor)) static void start(int argc, char *argv[])
 	unsetenv("NUITKA_ONEFILE_PARENT");
 	unsetenv("NUITKA_ONEFILE_DIRECTORY");
 	unsetenv("NUITKA_ORIGINAL_ARGV0");
+	forget_python();
 	settle_locale();
 	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
 		size_t n = strlen(tried);

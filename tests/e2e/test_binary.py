@@ -223,6 +223,26 @@ def test_no_home(among):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PYTHONDEVMODE=1",
+        "PYTHONHASHSEED=none",
+        "PYTHONINSPECT=1",
+        "PYTHONIOENCODING=none",
+        "PYTHONMALLOC=none",
+        "PYTHONVERBOSE=1",
+    ],
+)
+def test_what_is_meant_for_the_hosts_python(variable):
+    """It is none of gfwd's business."""
+    name, _, value = variable.partition("=")
+    environment = {"OTHER": "1", name: value, "PYTHONHOME": "/none", "LANG": "C.UTF-8"}
+    done = subprocess.run([str(BINARY), "--version"], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"gfwd ")
+
+
 def test_no_proc():
     require()
     command = ["unshare", "--mount", "sh", "-ec", 'umount -l /proc; exec "$@"', "sh", str(BINARY), "--version"]

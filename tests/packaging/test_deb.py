@@ -152,12 +152,22 @@ def test_licences_of_what_is_in_the_executable(executable, tmp_path):
         "/usr/share/doc/gfwd/gfwd.licences.txt": b"this is gfwd.licences.txt\n",
         "/usr/share/doc/gfwd/gfwd.sbom.json": b"this is gfwd.sbom.json\n",
     }
+    assert (
+        b"\nComment: The executable holds works of others; gfwd.licences.txt" in data["/usr/share/doc/gfwd/copyright"]
+    )
 
 
 def test_a_date_that_is_none_is_refused(executable, tmp_path):
     done = make(executable, tmp_path, epoch="yesterday")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "build/deb.py: $SOURCE_DATE_EPOCH is 'yesterday': right would be seconds since 1970\n"
+
+
+@pytest.mark.parametrize("who", ["", "Jo Doe", "jo@example.net", "Jo <jo@example.net>\nEssential: yes"])
+def test_a_maintainer_whom_nobody_could_write_to_is_refused(executable, tmp_path, who):
+    done = make(executable, tmp_path, "--maintainer", who)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"build/deb.py: --maintainer is {who!r}: right would be 'Jo Doe <jo@example.net>'\n"
 
 
 def test_sums_modes_and_owners(package):
@@ -365,6 +375,38 @@ def test_install_upgrade_remove_purge(copy, package, newer, tmp_path):
         "# the operator's own",
     ], done.stdout + done.stderr
     assert done.returncode == 0
+
+
+# What stands in for a systemd that is up: what is asked of it is written down, and gfwd is active.
+SYSTEMD = """
+mkdir -p /run/systemd/system /opt/asked
+for name in systemctl deb-systemd-invoke; do
+    printf '#!/bin/sh\\necho "%s $*" >>/opt/asked/all\\n' $name >/opt/asked/$name
+    chmod 755 /opt/asked/$name
+done
+PATH=/opt/asked:$PATH
+"""
+
+
+def test_a_removal_that_is_called_off(copy, package):
+    """dpkg has prerm stop gfwd, and then another package stands in the way: it runs again, as it did."""
+    scripts = [f"/var/lib/dpkg/info/gfwd.{name}" for name in ("prerm", "postinst")]
+    done = copy.run(
+        f"""{INSTALL} /{package.name} >/dev/null 2>&1
+        {SYSTEMD}
+        {scripts[0]} remove in-favour other 1-1
+        {scripts[1]} abort-remove in-favour other 1-1
+        cat /opt/asked/all
+        """,
+        package,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "deb-systemd-invoke stop gfwd.service",
+        "systemctl daemon-reload",
+        "systemctl --quiet is-enabled gfwd.service",
+        "deb-systemd-invoke start gfwd.service",
+    ]
 
 
 def test_systemd_finds_the_unit_where_it_is_installed(copy, package):

@@ -106,7 +106,7 @@ def test_start_runs_gfwd_behind_daemon_8(service) -> None:
     done = service("start")
     (started,) = re.findall(r"^start: (.*)$", done.stdout, re.MULTILINE)
     assert started == (
-        f"/usr/sbin/daemon -c -p {service.pidfile} -S -T gfwd {service.folder}/gfwd run -c {service.config} --json"
+        f"/usr/sbin/daemon -c -f -p {service.pidfile} -S -T gfwd {service.folder}/gfwd run -c {service.config} --json"
     )
     assert (service.folder / "cache").stat().st_mode & 0o777 == 0o700
     # Nothing was started here, and that is noticed.
