@@ -10,6 +10,9 @@ RELEASE ?= 14
 PACKAGE ?=
 DEB ?=
 PY = .venv/bin/python
+# The order of the tests is that of the files: whichever worker has run out of them takes half of another's.
+WORKERS = -n $(JOBS) --dist worksteal
+TESTS = $(PY) -m pytest $(WORKERS)
 BINARY_TOOLS = $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes \
 	-r requirements-binary.lock
 # What a user's day is made of: these start the single binary where there is no Python.
@@ -59,7 +62,10 @@ demo: core ## shows the job: as root on Linux live, in namespaces; else from cap
 	@sh build/demo.sh
 
 test: lint sanitized core tools tested-binary proven ## everything: lint, the core under sanitizers, the single binary, all tests
-	$(PY) -m pytest -n $(JOBS)
+	$(TESTS)
+
+quick: core ## what a change breaks first, in minutes: the tests that start neither a gfwd nor a compiler for another system
+	$(TESTS) -m "not recipe" tests/unit tests/native tests/oracle
 
 # Not needed, but where they are missing some tests are skipped.
 tools:
@@ -69,14 +75,14 @@ tools:
 tested-binary: core ## the single binary in a root file system without Python
 	@[ -e .venv/stamp-binary ] || { $(BINARY_TOOLS) && touch .venv/stamp-binary; } || true
 	binary=$$($(PY) build/binary.py --if-possible $(BINARY)) && { [ -z "$$binary" ] || \
-		$(PY) -m pytest -n $(JOBS) --bare-root --gfwd "'$$binary'" $(BARE_ROOT); }
+		$(TESTS) --bare-root --gfwd "'$$binary'" $(BARE_ROOT); }
 
 # On FreeBSD there is nothing to be proven: it makes its own binary.
 proven: core
 	@[ "$$(uname)" != Linux ] || $(PY) build/binary.py --is-proven || $(MAKE) binary TARGET=x86_64-freebsd
 
 sanitized: core ## the tests of the core under ASan and UBSan
-	sh build/sanitized.sh -n $(JOBS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
+	sh build/sanitized.sh $(WORKERS) -m "not recipe and not pure" tests/native tests/oracle tests/fuzz
 
 lint: .venv/stamp ## ruff and mypy
 	$(PY) -m ruff check
@@ -99,5 +105,5 @@ clean: ## removes all that was made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all core binary package manual deb completion demo test tools tested-binary proven sanitized lint bench bench-xdp \
+.PHONY: all core binary package manual deb completion demo test quick tools tested-binary proven sanitized lint bench bench-xdp \
 	lock clean help

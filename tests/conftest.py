@@ -32,6 +32,16 @@ def pytest_addoption(parser):
     )
 
 
+# ---- workers ----
+
+
+@pytest.hookimpl(optionalhook=True)  # where there is no xdist, nobody asks
+def pytest_xdist_auto_num_workers() -> int:
+    """How many -n auto means: three on two CPUs, since half of the time a test waits, for a peer or for a clock."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpus + cpus // 2
+
+
 # ---- what gfwds that were killed leave behind ----
 
 RECORDS_BEFORE = pytest.StashKey[set[Path]]()
@@ -59,10 +69,18 @@ def pytest_sessionfinish(session):
 
 # ---- settings ----
 
+CACHE = Path(__file__).parents[1] / ".cache"
+
+# Who wants no bytecode beside the sources gets none there; but without any, every gfwd that the tests start, some
+# thousand, would compile its modules again.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(CACHE / "bytecode")
+    sys.dont_write_bytecode = False
+
 if core := os.environ.get("GFWD_CORE"):
     use_core(core)
 
-set_hypothesis_home_dir(Path(__file__).parents[1] / ".cache" / "hypothesis")
+set_hypothesis_home_dir(CACHE / "hypothesis")
 # Time limits for each example would fail on a busy machine, and say nothing about gfwd.
 settings.register_profile("gfwd", deadline=None)
 settings.load_profile("gfwd")

@@ -21,7 +21,7 @@ from tests.frames import datagram
 
 PATIENCE_S = 60
 QUIET_S = 1.0  # nothing more comes then, as the exporter has ended
-TRIES = 6
+TRIES = 12
 FLOWS = 200
 BYTES = 20 + 8 + len(b"query")  # of each flow's packet
 BEGIN = 1_700_000_000 * 10**9
@@ -72,7 +72,10 @@ def export(
         done = subprocess.run(
             command(port), timeout=PATIENCE_S, capture_output=True, cwd=folder, text=True, check=False
         )
-        frames, deadline = [], time.monotonic() + PATIENCE_S
+        frames: list[Frame] = []
+        deadline = time.monotonic() + PATIENCE_S
+        if done.returncode != 0:  # what it has sent counts for nothing
+            return done, frames
         try:
             while time.monotonic() < deadline:
                 payload, (_, source) = collector.recvfrom(65_535)
