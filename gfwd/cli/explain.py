@@ -11,6 +11,7 @@ from gfwd.cli.answer import answering
 from gfwd.config import values
 from gfwd.errors import UsageError
 from gfwd.health.words import time_text
+from gfwd.metrics.words import many
 from gfwd.rules.canonical import rule_text
 from gfwd.rules.model import Ports, Prefix, Rule, holds_port, ports_text
 
@@ -143,7 +144,7 @@ def _lines(told: _Told, listen: Ports, shown: int) -> Iterator[str]:
         yield "  " + "  ".join(map(str.ljust, row, widths)).rstrip()
     more = len(explanation.losers) - shown
     if more > 0:
-        yield f"  and {more:,} more rules that lose (--all prints them)"
+        yield f"  and {many(more, 'more rule')} that {'loses' if more == 1 else 'lose'} (--all prints them)"
 
 
 def _what_comes_before(explanation: "Explanation", listen: Ports) -> Iterator[str]:

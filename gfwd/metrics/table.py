@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from gfwd.metrics.ledger import NOTHING, Destination, Ledger
+from gfwd.metrics.words import many
 from gfwd.native.core import CopyLedger
 
 _RULES_SHOWN = 20
@@ -74,7 +75,8 @@ def _rules(ledger: Ledger) -> str:
     busiest = sorted((rule for rule in ledger.rules if rule.count.packets), key=lambda rule: -rule.count.packets)
     rows = [(rule.place, rule.count.packets, rule.count.bytes, rule.text) for rule in busiest[:_RULES_SHOWN]]
     unseen = len(ledger.rules) - len(rows)
-    more = f"\nand {unseen} more rules, that matched less or nothing (--json has them all)" if unseen else ""
+    others = many(unseen, "more rule")
+    more = f"\nand {others}, that matched less or nothing (--json has them all)" if unseen else ""
     return table_text(("rule", "datagrams", "bytes", "text"), rows) + more
 
 

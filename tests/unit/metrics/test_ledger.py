@@ -96,7 +96,8 @@ def test_the_busiest_rules_come_first_and_the_rest_is_counted():
     lines = ledger_text(sample(rules=100)).splitlines()
     shown = [line.split()[0] for line in lines if line.startswith("f:")]
     assert shown == [f"f:{i}" for i in range(99, 79, -1)]
-    assert lines[-1].startswith("and 80 more rules")
+    assert lines[-1].startswith("and 80 more rules, ")
+    assert "\nand 1 more rule, " in ledger_text(sample(rules=21))
 
 
 def test_figures_stay_as_they_are():
