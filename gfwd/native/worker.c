@@ -191,12 +191,20 @@ nap(void)
 	nanosleep(&t, NULL);
 }
 
-/* Else Linux makes a nap twice as long, to wake several threads together. */
-static void
-want_exact_naps(void)
+/*
+ * How much longer Linux may make this thread's naps, in ns, to wake several threads together: twice as long, where nobody says
+ * so. Returns what it was; whoever calls the worker, and every process that it starts, goes on with that.
+ */
+static unsigned long
+exchange_timer_slack(unsigned long ns)
 {
 #ifdef __linux__
-	prctl(PR_SET_TIMERSLACK, 1UL);	/* of this thread, in ns */
+	int before = prctl(PR_GET_TIMERSLACK);
+
+	prctl(PR_SET_TIMERSLACK, ns);
+	return before > 0 ? (unsigned long)before : 0;	/* 0: as it is by default */
+#else
+	return ns;
 #endif
 }
 
@@ -232,8 +240,8 @@ fw_worker_run(struct fw_worker *w)
 {
 	enum fw_run why = FW_RUN_STOPPED;
 	bool has_napped = false;
+	unsigned long timer_slack = exchange_timer_slack(1);
 
-	want_exact_naps();
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
 		unsigned n = fw_worker_step(w);
 
@@ -255,6 +263,7 @@ fw_worker_run(struct fw_worker *w)
 	}
 	lay_down_plan(w);
 	fragments_give_up(&w->tx.fragments, &w->stats);
+	exchange_timer_slack(timer_slack);
 	__atomic_store_n(&w->stopping, false, __ATOMIC_RELEASE);
 	return (int)why;
 }

@@ -568,6 +568,18 @@ def test_stop_ends_the_next_run_as_well() -> None:
         assert numbers(its.left(0)) == [7]
 
 
+@pytest.mark.skipif(not Path("/proc/self/timerslack_ns").exists(), reason="only Linux has a timer slack")
+def test_who_has_run_a_worker_naps_as_before() -> None:
+    """And so do the processes that it starts."""
+    slack = Path(f"/proc/{threading.get_native_id()}/timerslack_ns")
+    before = slack.read_text("ascii")
+    assert int(before) > 1
+    with rig(plan_from(TO_ONE)) as its:
+        its.worker.stop()
+        its.worker.run()
+    assert slack.read_text("ascii") == before
+
+
 def test_no_frame_is_lost_while_plans_change() -> None:
     """Frames arrive and leave in this thread, the worker runs in another, and a third one publishes all the time."""
     count = 50_000 if SANITIZED else 200_000
